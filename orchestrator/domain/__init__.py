@@ -1,0 +1,1 @@
+"""What a job is: pure records and decisions, without any IO."""

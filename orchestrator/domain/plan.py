@@ -1,0 +1,72 @@
+"""A plan: a parsed submission, and the cells (surface × region) it stands for."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from orchestrator.domain.regions import Region, tokens
+
+
+class Cell(NamedTuple):
+    """One place a parent looks from, before it is a child. Ordinals count from 1, surface-major."""
+
+    ordinal: int
+    surface: str
+    region: Region
+    token: str
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a client asked for, aliases and defaults resolved. Stored as the parent's payload."""
+
+    query: str
+    surfaces: tuple[str, ...]
+    regions: tuple[Region, ...]
+    priority: int = 5
+    max_attempts: int | None = None
+    options: dict[str, dict[str, Any]] = {}
+    metadata: dict[str, str] = {}
+
+    @property
+    def total(self) -> int:
+        """How many cells."""
+        return len(self.surfaces) * len(self.regions)
+
+    def cells(self) -> Iterator[Cell]:
+        """All cells, surface-major in request order."""
+        named = list(zip(self.regions, tokens(self.regions), strict=True))
+        ordinal = 0
+        for surface in self.surfaces:
+            for region, token in named:
+                ordinal += 1
+                yield Cell(ordinal, surface, region, token)
+
+    def cell(self, ordinal: int) -> Cell:
+        """The cell with this ordinal (from 1)."""
+        surface, place = divmod(ordinal - 1, len(self.regions))
+        return Cell(
+            ordinal, self.surfaces[surface], self.regions[place], tokens(self.regions)[place]
+        )
+
+    def find(self, surface: str, token: str) -> Cell | None:
+        """The cell a child id names, or None."""
+        names = tokens(self.regions)
+        if surface not in self.surfaces or token not in names:
+            return None
+        place = names.index(token)
+        ordinal = self.surfaces.index(surface) * len(self.regions) + place + 1
+        return Cell(ordinal, surface, self.regions[place], token)
+
+
+def encode(plan: Plan) -> str:
+    """The JSON stored with the parent."""
+    return msgspec.json.encode(plan).decode()
+
+
+_decoder = msgspec.json.Decoder(Plan)
+
+
+def decode(payload: str | bytes) -> Plan:
+    """The plan stored with a parent."""
+    return _decoder.decode(payload)
