@@ -1,0 +1,131 @@
+"""Fan-out: parents leave their queues as keys and lanes have room, and their children are born.
+
+Lazy on purpose: a queued parent is one row, so admission costs one row whatever the matrix, and
+the hot set of children is proportional to the lanes' limits and the keys' concurrency, never to
+the backlog.
+"""
+
+from psycopg import AsyncConnection
+
+from orchestrator import notify
+from orchestrator.store import plans
+
+LOCK_ID = 7_201_002
+LOOK_KEYS = 200
+"""Keys looked at in one round, those not looked at for longest first."""
+LOOK_PARENTS = 200
+"""Parents of one key looked at in one round, best first."""
+
+LOCK = """
+SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(%(lock)s) AS mine
+"""
+
+# A lane has room while it has fewer than twice its limit queued or retrying; a key with nothing
+# in flight may use up to four times it for its first parent, or wide parents would never leave.
+# The window holds inside the statement too (over_full): a parent passes while the cells of those
+# ranked before it leave room, so the first always does, however many cells it has in one lane.
+FAN_OUT = """
+WITH lane_room AS MATERIALIZED (
+  SELECT l.id, 2 * l.concurrency - coalesce(x.queued + x.retrying, 0) AS room,
+         2 * l.concurrency AS extra
+  FROM lane l
+  LEFT JOIN lane_load x ON x.lane_id = l.id
+), full_lanes AS MATERIALIZED (
+  SELECT coalesce(array_agg(id) FILTER (WHERE room <= 0), '{}') AS soft,
+         coalesce(array_agg(id) FILTER (WHERE room + extra <= 0), '{}') AS hard
+  FROM lane_room
+), keys AS MATERIALIZED (
+  SELECT key_id, 2 * concurrency - used AS room, used = 0 AS idle,
+         row_number() OVER (ORDER BY used / weight, fan_served) AS pos, count(*) OVER () AS n
+  FROM (SELECT *, queued + processing + retrying AS used
+        FROM usage
+        WHERE open
+          AND (SELECT bool_or(room + extra > 0) FROM lane_room)
+          AND (queued + processing + retrying = 0 OR (SELECT bool_or(room > 0) FROM lane_room))
+        ORDER BY fan_turn
+        LIMIT %(look_keys)s) AS looked_at
+), candidates AS MATERIALIZED (
+  SELECT q.id, q.lanes, q.nth, k.pos, k.key_id, k.idle AND q.nth = 1 AS idle
+  FROM keys k
+  CROSS JOIN LATERAL (
+    SELECT id, lanes, row_number() OVER (ORDER BY priority DESC, id) AS nth,
+           coalesce(sum(total) OVER (ORDER BY priority DESC, id
+                                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+    FROM (SELECT id, lanes, total, priority
+          FROM (SELECT id, lanes, total, priority
+                FROM parent
+                WHERE key_id = k.key_id AND state = 'queued'
+                ORDER BY priority DESC, id
+                LIMIT %(look_parents)s) AS first
+          WHERE NOT lanes && (SELECT CASE WHEN k.idle THEN hard ELSE soft END FROM full_lanes)
+          ORDER BY priority DESC, id
+          LIMIT least(k.room, 1 + %(parents)s / k.n)) AS fitting
+  ) AS q
+  WHERE q.before < k.room
+), ranked AS MATERIALIZED (
+  SELECT id, lanes, idle, row_number() OVER (ORDER BY nth, pos) AS pos
+  FROM candidates
+  ORDER BY nth, pos
+  LIMIT %(parents)s
+), over_full AS (
+  SELECT DISTINCT c.id
+  FROM (SELECT r.id, r.idle, lane, rank() OVER (PARTITION BY lane ORDER BY r.pos) - 1 AS before
+        FROM ranked r, unnest(r.lanes) AS lane) AS c
+  JOIN lane_room ON lane_room.id = c.lane
+  WHERE c.before >= lane_room.room + CASE WHEN c.idle THEN lane_room.extra ELSE 0 END
+), picked AS MATERIALIZED (
+  SELECT p.id
+  FROM parent p
+  WHERE p.id = ANY(ARRAY(SELECT id FROM ranked EXCEPT SELECT id FROM over_full))
+    AND lower(p.state) = 'queued'
+  ORDER BY p.id
+  FOR NO KEY UPDATE SKIP LOCKED
+), moved AS (
+  UPDATE parent p SET state = 'processing', started_at = coalesce(p.started_at, now())
+  FROM picked
+  WHERE p.id = picked.id AND p.id = ANY(ARRAY(SELECT id FROM picked))
+  RETURNING p.id, p.key_id, p.lanes, p.priority
+), turns AS MATERIALIZED (
+  SELECT key_id, count(*) AS left_queue FROM moved GROUP BY 1
+  UNION ALL
+  SELECT key_id, 0 FROM (SELECT key_id FROM keys EXCEPT SELECT key_id FROM candidates) AS fruitless
+), locked AS MATERIALIZED (
+  SELECT u.key_id, t.left_queue, extract(epoch FROM clock_timestamp())::float8 AS clock
+  FROM usage u
+  JOIN turns t USING (key_id)
+  WHERE u.key_id = ANY(ARRAY(SELECT key_id FROM turns))
+  ORDER BY u.key_id
+  FOR NO KEY UPDATE OF u
+), remembered AS (
+  UPDATE usage u
+  SET fan_turn = l.clock,
+      fan_served = CASE WHEN l.left_queue > 0 THEN l.clock ELSE u.fan_served END,
+      drained = decayed(u.drained, u.drained_at, l.clock) + l.left_queue,
+      drained_at = l.clock
+  FROM locked l
+  WHERE u.key_id = l.key_id AND u.key_id = ANY(ARRAY(SELECT key_id FROM turns))
+)
+INSERT INTO child (parent_id, ordinal, key_id, lane_id, priority)
+SELECT m.id, cell.ordinal, m.key_id, cell.lane, m.priority
+FROM moved m, unnest(m.lanes) WITH ORDINALITY AS cell (lane, ordinal)
+"""
+
+
+async def fan_out(connection: AsyncConnection, *, parents: int = 50) -> int:
+    """Let up to `parents` parents leave their queues; the number of children born.
+
+    One at a time over all processes; who finds another at it leaves it to that one and gets 0.
+    Not flushed to disk: a crash that forgets it leaves the parents queued.
+    """
+    async with connection.transaction():
+        lock = await (await connection.execute(LOCK, {"lock": LOCK_ID})).fetchone()
+        if lock is None or not lock[1]:
+            return 0
+        await connection.execute(plans.NO_SCAN)
+        cursor = await connection.execute(
+            FAN_OUT,
+            {"look_keys": LOOK_KEYS, "look_parents": LOOK_PARENTS, "parents": parents},
+        )
+        if cursor.rowcount > 0:
+            await connection.execute(notify.NOTIFY, {"channel": notify.QUEUED})
+        return cursor.rowcount

@@ -1,0 +1,16 @@
+"""NOTIFY channels: a hint that something is there.
+
+Every listener also polls, so a lost one costs a moment. A flush notifies at most once a channel,
+inside its transaction.
+"""
+
+ADMITTED = "parallax_admitted"
+"""Parents came into an admission queue: dispatchers may look."""
+
+QUEUED = "parallax_queued"
+"""Children became ready: runners may claim."""
+
+POLL_SECONDS = 1.0
+"""How long a lost notification can cost."""
+
+NOTIFY = "SELECT pg_notify(%(channel)s, '')"

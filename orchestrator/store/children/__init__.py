@@ -1,0 +1,36 @@
+"""Children: claimed, settled, staged, rescued and read."""
+
+from orchestrator.store.children.claim import Claimed, claim
+from orchestrator.store.children.read import of, one, results
+from orchestrator.store.children.rescue import Rescued, rescue
+from orchestrator.store.children.settle import (
+    Completed,
+    Failed,
+    Fence,
+    GivenBack,
+    Outcome,
+    Retry,
+    Settled,
+    settle,
+)
+from orchestrator.store.children.stage import Staged, stage
+
+__all__ = [
+    "Claimed",
+    "Completed",
+    "Failed",
+    "Fence",
+    "GivenBack",
+    "Outcome",
+    "Rescued",
+    "Retry",
+    "Settled",
+    "Staged",
+    "claim",
+    "of",
+    "one",
+    "rescue",
+    "results",
+    "settle",
+    "stage",
+]

@@ -1,0 +1,89 @@
+"""Rescuing: the children of dead nodes are queued again, their attempt given back."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from orchestrator import notify
+from orchestrator.store import plans
+from orchestrator.store.nodes import DEAD_AFTER_SECONDS
+
+LOST_LIMIT = 3
+"""A child lost with its node this often fails `WORKER_LOST`: it may be what kills them."""
+
+RESCUE = """
+WITH dead AS MATERIALIZED (
+  SELECT DISTINCT c.node FROM child c
+  WHERE c.state = 'processing' AND NOT EXISTS (
+    SELECT FROM node n
+    WHERE n.id = c.node AND n.heartbeat_at > now() - %(dead)s * interval '1 second')
+), orphan AS MATERIALIZED (
+  SELECT parent_id, ordinal FROM child
+  WHERE state = 'processing' AND node = ANY(ARRAY(SELECT node FROM dead))
+  ORDER BY 1, 2
+  LIMIT %(most)s
+), locked AS MATERIALIZED (
+  SELECT id FROM parent WHERE id = ANY(ARRAY(SELECT parent_id FROM orphan))
+  ORDER BY id FOR NO KEY UPDATE
+), rescued AS (
+  UPDATE child c
+  SET state = CASE WHEN c.lost + 1 >= %(limit)s THEN 'failed' ELSE 'queued' END,
+      claim = NULL, node = NULL, lost = c.lost + 1,
+      attempt = c.attempt - (c.lost + 1 < %(limit)s)::int,
+      error = CASE WHEN c.lost + 1 >= %(limit)s THEN json_build_object(
+          'code', 'WORKER_LOST', 'retryable', true,
+          'message', 'The worker processes running this cell died again and again.') END,
+      finished_at = CASE WHEN c.lost + 1 >= %(limit)s THEN now() END,
+      log = CASE WHEN c.lost + 1 >= %(limit)s THEN c.log
+        ELSE array_append(c.log, json_build_object(
+          'number', c.attempt, 'status', 'lost', 'code', 'WORKER_LOST',
+          'started_at', c.claimed_at, 'ended_at', now())) END
+  FROM orphan o, (SELECT count(*) FROM locked) AS held
+  WHERE c.parent_id = o.parent_id AND c.ordinal = o.ordinal
+    AND lower(c.state) = 'processing' AND c.node = ANY(ARRAY(SELECT node FROM dead))
+  RETURNING c.parent_id, c.state
+), ends AS (
+  SELECT parent_id, count(*) AS n FROM rescued WHERE state = 'failed' GROUP BY 1
+), rolled AS (
+  UPDATE parent p
+  SET done = p.done + e.n, failed = p.failed + e.n,
+      state = CASE
+        WHEN p.done + e.n < p.total THEN p.state
+        WHEN p.failed + e.n + p.canceled + p.expired < p.total THEN 'partial'
+        ELSE 'failed' END,
+      finished_at = CASE WHEN p.done + e.n = p.total THEN now() END
+  FROM ends e
+  WHERE p.id = e.parent_id
+  RETURNING p.id, p.done = p.total AS ended
+)
+SELECT (SELECT count(*) FROM rescued WHERE state = 'queued')::int,
+       (SELECT count(*) FROM rescued WHERE state = 'failed')::int,
+       ARRAY(SELECT id FROM rolled WHERE ended)
+"""
+
+
+class Rescued(NamedTuple):
+    """Children queued again, children given up as `WORKER_LOST`, and the parents ended by those."""
+
+    queued: int
+    failed: int
+    parents: Sequence[UUID]
+
+
+async def rescue(connection: AsyncConnection, *, most: int = 300) -> Rescued:
+    """Take back up to `most` children of nodes that are dead as of this statement.
+
+    Must run inside a transaction.
+    """
+    await connection.execute(plans.PROBE)
+    row = await (
+        await connection.execute(
+            RESCUE, {"dead": DEAD_AFTER_SECONDS, "most": most, "limit": LOST_LIMIT}
+        )
+    ).fetchone()
+    rescued = Rescued(*row) if row else Rescued(0, 0, ())
+    if rescued.queued:
+        await connection.execute(notify.NOTIFY, {"channel": notify.QUEUED})
+    return rescued

@@ -1,0 +1,84 @@
+"""Nodes: live worker processes and their heartbeats. The database's clock says who is alive."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from psycopg import AsyncConnection, Connection
+
+DEAD_AFTER_SECONDS = 10.0
+"""A node without a heartbeat for this long is dead, and its children are anybody's."""
+
+
+class NewNode(NamedTuple):
+    """A worker process as it introduces itself."""
+
+    host: str
+    pid: int
+    slots: int
+    surfaces: Sequence[str]
+
+
+REGISTER = """
+INSERT INTO node (host, pid, slots, surfaces)
+VALUES (%(host)s, %(pid)s, %(slots)s, %(surfaces)s)
+RETURNING id
+"""
+
+
+async def register(connection: AsyncConnection, node: NewNode) -> int:
+    """Enter a new node; its id is never used again."""
+    row = await (
+        await connection.execute(REGISTER, {**node._asdict(), "surfaces": list(node.surfaces)})
+    ).fetchone()
+    assert row  # noqa: S101 - INSERT … RETURNING of one row
+    return int(row[0])
+
+
+BEAT = """
+INSERT INTO node (id, host, pid, slots, surfaces)
+VALUES (%(id)s, %(host)s, %(pid)s, %(slots)s, %(surfaces)s)
+ON CONFLICT (id) DO UPDATE SET heartbeat_at = now()
+"""
+
+
+def beat(connection: Connection, node_id: int, node: NewNode) -> None:
+    """One heartbeat; it brings back the row of a node that was given up as dead."""
+    connection.execute(BEAT, {"id": node_id, **node._asdict(), "surfaces": list(node.surfaces)})
+
+
+LEAVE = """
+DELETE FROM node WHERE id = %(id)s
+"""
+
+
+async def leave(connection: AsyncConnection, node_id: int) -> None:
+    """A node that has given everything back is gone."""
+    await connection.execute(LEAVE, {"id": node_id})
+
+
+SERVING = """
+SELECT surface, count(*)::int
+FROM node, unnest(surfaces) AS surface
+WHERE heartbeat_at > now() - %(dead)s * interval '1 second'
+GROUP BY 1
+"""
+
+
+async def serving(connection: AsyncConnection) -> dict[str, int]:
+    """Live worker processes by the surface they serve."""
+    cursor = await connection.execute(SERVING, {"dead": DEAD_AFTER_SECONDS})
+    return {surface: n async for surface, n in cursor}
+
+
+BURY = """
+DELETE FROM node n
+WHERE n.heartbeat_at < now() - %(dead)s * interval '1 second'
+  AND NOT EXISTS (SELECT FROM child c WHERE c.state = 'processing' AND c.node = n.id)
+RETURNING n.id
+"""
+
+
+async def bury(connection: AsyncConnection) -> list[int]:
+    """Delete dead nodes that hold nothing any more; their ids."""
+    cursor = await connection.execute(BURY, {"dead": DEAD_AFTER_SECONDS})
+    return [node async for (node,) in cursor]
