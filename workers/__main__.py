@@ -1,0 +1,72 @@
+"""`python -m workers [--slots N] [--surfaces a,b]`: one worker process."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+
+import psycopg
+import uvloop
+
+from orchestrator import configuration, observability, settings
+from orchestrator.configuration import Configuration
+from orchestrator.errors import ConfigError, ParallaxError
+from orchestrator.settings import Settings
+from workers import node
+from workers.adapters import discovery
+from workers.execution import Served
+
+DEFAULT_SLOTS = 256
+
+
+def main() -> int:
+    """Run until told to stop; 0 after a drain, 78 when the configuration cannot be used."""
+    arguments = _arguments()
+    try:
+        here = settings.load()
+        observability.configure(here)
+        url = _database(here)
+        served = _served(configuration.load(here.config), arguments.surfaces)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(node.run(here, url, slots=arguments.slots, served=served))
+    except ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - for the person who started it
+        return os.EX_CONFIG
+    except (ParallaxError, psycopg.OperationalError) as error:
+        print(f"The worker cannot run: {error}", file=sys.stderr)  # noqa: T201 - as above
+        return os.EX_UNAVAILABLE
+    return os.EX_OK
+
+
+def _database(here: Settings) -> str:
+    if not here.database_url:
+        raise ConfigError("PARALLAX_DATABASE_URL is not set; `parallax work` finds a database.")
+    return here.database_url
+
+
+def _served(configured: Configuration, only: str | None) -> Mapping[str, Served]:
+    names = only.split(",") if only else list(configured.surfaces)
+    unknown = sorted(set(names) - configured.surfaces.keys())
+    if unknown:
+        raise ConfigError(
+            f"--surfaces: not configured: {', '.join(unknown)};"
+            f" there are {', '.join(configured.surfaces)}"
+        )
+    return {
+        name: Served(configured.surfaces[name], discovery.build(configured, name)) for name in names
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m workers", description="One worker process.")
+    parser.add_argument("--slots", type=int, default=DEFAULT_SLOTS, help="children run at once")
+    parser.add_argument("--surfaces", help="serve only these, separated by commas")
+    arguments = parser.parse_args()
+    if arguments.slots < 1:
+        parser.error("--slots must be at least 1")
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())

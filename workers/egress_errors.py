@@ -1,0 +1,117 @@
+"""Failures of a call, translated: each error of the network becomes one `SurfaceError`, by a table.
+
+Messages are our own words: an error's text may hold a proxy's password or a query's secret.
+"""
+
+import socket
+import ssl
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+import aiohttp
+import aiohttp_socks
+
+from workers.errors import SurfaceError
+
+_TRANSIENT_STATUSES = frozenset({408, 425, 429})
+_FIRST_SERVER_ERROR = 500
+_LONGEST_RETRY_AFTER_SECONDS = 86_400.0
+
+
+class _Words(NamedTuple):
+    kinds: tuple[type[BaseException], ...]
+    code: str
+    message: str
+    permanent: bool = False
+
+
+_TABLE = (  # the first line that fits
+    _Words(
+        (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError),
+        "TLS_FAILED",
+        "the upstream's certificate is not trusted",
+        permanent=True,
+    ),
+    _Words((aiohttp.ClientSSLError, ssl.SSLError), "TLS_FAILED", "TLS with the upstream failed"),
+    _Words(
+        (
+            aiohttp.ClientProxyConnectionError,
+            aiohttp_socks.ProxyConnectionError,
+            aiohttp_socks.ProxyTimeoutError,
+        ),
+        "CONNECT_FAILED",
+        "the region's proxy cannot be reached",
+    ),
+    _Words(
+        (aiohttp.ClientHttpProxyError, aiohttp_socks.ProxyError),
+        "CONNECT_FAILED",
+        "the region's proxy did not connect us to the upstream",
+    ),
+    _Words(
+        (aiohttp.ConnectionTimeoutError,),
+        "UPSTREAM_TIMEOUT",
+        "the upstream took too long to accept a connection",
+    ),
+    _Words((aiohttp.ServerTimeoutError,), "UPSTREAM_TIMEOUT", "the upstream fell silent"),
+    _Words((TimeoutError,), "UPSTREAM_TIMEOUT", "the upstream took too long to answer"),
+    _Words((aiohttp.ClientConnectorError,), "CONNECT_FAILED", "the upstream cannot be reached"),
+    _Words(
+        (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, OSError),
+        "BAD_RESPONSE",
+        "the upstream hung up before its reply was whole",
+    ),
+    _Words((aiohttp.ClientError,), "BAD_RESPONSE", "the upstream's reply is not HTTP"),
+)
+
+EXPECTED = (
+    aiohttp.ClientError,
+    aiohttp_socks.ProxyConnectionError,
+    aiohttp_socks.ProxyError,
+    aiohttp_socks.ProxyTimeoutError,
+    OSError,
+)
+
+
+def translated(error: BaseException) -> SurfaceError:
+    """The failure that one of the `EXPECTED` errors stands for."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return _dns(error.os_error)
+    words = next(words for words in _TABLE if isinstance(error, words.kinds))
+    return SurfaceError(words.code, words.message, permanent=words.permanent)
+
+
+def refused(status: int, retry_after: str | None) -> SurfaceError:
+    """The failure that a status other than 2xx is; 408, 425, 429 and 5xx may pass."""
+    transient = status in _TRANSIENT_STATUSES or status >= _FIRST_SERVER_ERROR
+    return SurfaceError(
+        "UPSTREAM_STATUS",
+        f"the upstream answered with status {status}",
+        permanent=not transient,
+        retry_after_seconds=retry_after_seconds(retry_after) if transient else None,
+        response_code=status,
+    )
+
+
+def retry_after_seconds(value: str | None, now: datetime | None = None) -> float | None:
+    """What a `Retry-After` asks for, from 0 to a day: seconds or an HTTP date; None if neither."""
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        seconds = float(value[:9])
+    else:
+        try:
+            due = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        due = due if due.tzinfo else due.replace(tzinfo=UTC)
+        seconds = (due - (now or datetime.now(UTC))).total_seconds()
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
+
+
+def _dns(error: OSError) -> SurfaceError:
+    """A name that does not exist stays so; a resolver that does not answer may recover."""
+    absent = isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+    reason = "does not exist" if absent else "cannot be looked up now"
+    return SurfaceError("DNS_FAILED", f"the upstream's name {reason}", permanent=absent)

@@ -1,0 +1,35 @@
+"""How a capture fails, and how an adapter refuses its options."""
+
+from collections.abc import Sequence
+
+
+class SurfaceError(Exception):
+    """A capture that failed. `message` is for the client: it never carries a credential.
+
+    `permanent`: trying again cannot help. `retry_after_seconds`: the upstream asked for that long.
+    `response_code`: the upstream's HTTP status, when it gave one.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        permanent: bool,
+        retry_after_seconds: float | None = None,
+        response_code: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.permanent = permanent
+        self.retry_after_seconds = retry_after_seconds
+        self.response_code = response_code
+
+
+class OptionError(Exception):
+    """Options an adapter cannot use: the keys below `options`, and the reason, of each fault."""
+
+    def __init__(self, *faults: tuple[Sequence[str | int], str]) -> None:
+        super().__init__("; ".join(reason for _, reason in faults))
+        self.faults = faults

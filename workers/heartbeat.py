@@ -1,0 +1,70 @@
+"""The heartbeat: a thread with a connection of its own.
+
+Neither a busy event loop nor an exhausted pool stops it.
+"""
+
+import threading
+import time
+from typing import Any
+
+import psycopg
+import structlog
+
+from orchestrator.store import nodes
+from orchestrator.store.nodes import NewNode
+
+BEAT_SECONDS = 2.0
+FRESH_SECONDS = 8.0
+"""Without a beat for this long a node starts nothing new; after ten others take its children."""
+STEADY_SECONDS = nodes.DEAD_AFTER_SECONDS
+"""A rescuer judges only when its own connection has been good for this long."""
+
+_log = structlog.get_logger()
+
+
+class Heartbeat:
+    """Says every two seconds that this node lives, and knows how well that goes."""
+
+    def __init__(self, url: str, options: dict[str, Any], node_id: int, node: NewNode) -> None:
+        self._url = url
+        self._options = options
+        self._node_id = node_id
+        self._node = node
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._last_good = self._good_since = time.monotonic()
+
+    @property
+    def fresh(self) -> bool:
+        """True while this node may start children."""
+        return time.monotonic() - self._last_good < FRESH_SECONDS
+
+    @property
+    def steady(self) -> bool:
+        """True while this node may judge others: its own connection has been good long enough."""
+        return self.fresh and time.monotonic() - self._good_since >= STEADY_SECONDS
+
+    def start(self) -> None:
+        """Begin to beat; the node was registered a moment ago."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more; returns when the thread has ended."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._beat_on()
+            except psycopg.Error as error:
+                _log.warning("heartbeat.failed", node=self._node_id, error=type(error).__name__)
+                self._stopping.wait(0.5)
+
+    def _beat_on(self) -> None:
+        with psycopg.connect(self._url, **self._options) as connection:
+            self._good_since = time.monotonic()
+            while not self._stopping.is_set():
+                nodes.beat(connection, self._node_id, self._node)
+                self._last_good = time.monotonic()
+                self._stopping.wait(BEAT_SECONDS)

@@ -1,0 +1,113 @@
+"""The runner claims children and has them captured, as many at once as it has slots."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
+
+from cachetools import LRUCache
+from psycopg_pool import AsyncConnectionPool
+
+from orchestrator.domain import ids
+from orchestrator.notify import POLL_SECONDS
+from orchestrator.store import children, parents
+from orchestrator.store.children import Claimed, Fence, GivenBack
+from workers import execution
+from workers.execution import Served, Sheet
+from workers.settling import Settler
+from workers.signals import Signal
+
+LARGEST_CLAIM = 200
+REMEMBERED_PARENTS = 2_000
+GATHER_SECONDS = 0.005
+"""How long a busy runner waits for more slots before it claims for the few it has."""
+
+
+class Runner:
+    """Fills its slots. `tasks` runs the captures; `may_start` says whether this node is alive."""
+
+    name = "runner"
+
+    def __init__(
+        self,
+        pool: AsyncConnectionPool,
+        *,
+        node: int,
+        slots: int,
+        surfaces: Mapping[str, Served],
+        settler: Settler,
+        tasks: asyncio.TaskGroup,
+        may_start: Callable[[], bool],
+    ) -> None:
+        self.wake = Signal()
+        self._pool = pool
+        self._node = node
+        self._slots = slots
+        self._surfaces = surfaces
+        self._settler = settler
+        self._tasks = tasks
+        self._may_start = may_start
+        self._running: set[asyncio.Task[None]] = set()
+        self._more = False
+        self._sheets: LRUCache[UUID, Sheet] = LRUCache(REMEMBERED_PARENTS)
+
+    @property
+    def running(self) -> int:
+        """Children being captured now."""
+        return len(self._running)
+
+    async def step(self) -> float:
+        """One claim for the slots that are free."""
+        if self._free < self._slots // 8 and self._more:
+            await asyncio.sleep(GATHER_SECONDS)
+        if not self._free or self._settler.full or not self._may_start():
+            return POLL_SECONDS
+        asked = min(self._free, LARGEST_CLAIM)
+        claimed = await self._claim(asked)
+        for child in claimed:
+            self._start(child)
+        self._more = len(claimed) == asked
+        return 0.0 if self._more else POLL_SECONDS
+
+    def give_back(self) -> None:
+        """Interrupt what is still running; it is queued again and the attempt not counted."""
+        for task in self._running:
+            task.cancel()
+
+    @property
+    def _free(self) -> int:
+        return self._slots - len(self._running)
+
+    async def _claim(self, slots: int) -> Sequence[Claimed]:
+        async with self._pool.connection() as connection:
+            claimed = await children.claim(
+                connection,
+                node=self._node,
+                token=secrets.randbits(62),
+                slots=slots,
+                surfaces=list(self._surfaces),
+            )
+            unknown = {child.parent_id for child in claimed} - self._sheets.keys()
+            if unknown:
+                for parent, plan in (await parents.plans_of(connection, unknown)).items():
+                    self._sheets[parent] = execution.sheet(ids.text(parent), plan)
+        return claimed
+
+    def _start(self, child: Claimed) -> None:
+        task = self._tasks.create_task(self._capture(child, self._sheets[child.parent_id]))
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if self._more:
+            self.wake.set()
+
+    async def _capture(self, child: Claimed, sheet: Sheet) -> None:
+        try:
+            outcome = await execution.attempt(child, sheet, self._surfaces)
+        except asyncio.CancelledError:
+            fence = Fence(child.parent_id, child.ordinal, child.claim)
+            self._settler.put(GivenBack(fence))
+            raise
+        self._settler.put(outcome)

@@ -1,0 +1,95 @@
+"""Settling in batches: outcomes gather while a flush is in flight, and wait out an outage."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import psycopg
+import structlog
+from psycopg_pool import AsyncConnectionPool
+
+from admission.batches import Batcher
+from orchestrator.domain.envelope import Failure
+from orchestrator.store import children
+from orchestrator.store.children import Failed, Outcome, Retry
+from workers.loop import DATABASE_AWAY, backoff
+
+LARGEST_FLUSH = 400
+MOST_HELD = 5_000
+"""Outcomes held, at most, before this worker starts nothing new."""
+
+_log = structlog.get_logger()
+
+
+class Settler:
+    """Takes outcomes and records them, each once. `run` must be running.
+
+    `settled` is called after each flush, with True when some child will be tried again.
+    """
+
+    def __init__(self, pool: AsyncConnectionPool, settled: Callable[[bool], None]) -> None:
+        self._pool = pool
+        self._settled = settled
+        self._batcher: Batcher[Outcome, None] = Batcher(self._flush, largest=LARGEST_FLUSH)
+
+    @property
+    def full(self) -> bool:
+        """True when so much is held that nothing new should be started."""
+        return len(self._batcher) >= MOST_HELD
+
+    def put(self, outcome: Outcome) -> None:
+        """Record this outcome, soon."""
+        self._batcher.put(outcome)
+
+    def close(self) -> None:
+        """Record what is held, then let `run` return."""
+        self._batcher.close()
+
+    async def run(self) -> None:
+        """Serve `put` until closed."""
+        await self._batcher.run()
+
+    async def _flush(self, outcomes: list[Outcome]) -> Sequence[None]:
+        failures = 0
+        while True:
+            try:
+                await self._settle(outcomes)
+            except DATABASE_AWAY as error:
+                failures += 1
+                _log.warning("settle.waits_for_database", error=type(error).__name__)
+                await asyncio.sleep(backoff(failures))
+            else:
+                break
+        self._settled(any(isinstance(outcome, Retry) for outcome in outcomes))
+        return [None] * len(outcomes)
+
+    async def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        """One statement for all; an outcome that cannot be stored must not hold up the others."""
+        try:
+            async with self._pool.connection() as connection:
+                settled = await children.settle(connection, outcomes)
+        except DATABASE_AWAY:
+            raise
+        except psycopg.Error as error:
+            _log.exception("settle.refused", outcomes=len(outcomes))
+            if len(outcomes) > 1:
+                middle = len(outcomes) // 2
+                await self._settle(outcomes[:middle])
+                await self._settle(outcomes[middle:])
+            else:
+                await self._give_up(outcomes[0], error)
+        else:
+            _log.debug(
+                "children.settled",
+                children=settled.children,
+                stale=len(outcomes) - settled.children,
+                parents_ended=len(settled.parents),
+            )
+
+    async def _give_up(self, outcome: Outcome, error: psycopg.Error) -> None:
+        failure = Failure(
+            code="BAD_RESPONSE",
+            message=f"the capture could not be stored ({type(error).__name__})",
+            retryable=False,
+        )
+        async with self._pool.connection() as connection:
+            await children.settle(connection, [Failed(outcome.fence, failure)])
