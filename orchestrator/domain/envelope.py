@@ -15,9 +15,7 @@ Role = Literal["cited", "retrieved", "related"]
 
 
 # Type checkers do not pass `frozen` and `kw_only` of a Struct on to its subclasses by themselves.
-@dataclass_transform(
-    kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,)
-)
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
 class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A frozen record that crosses the HTTP boundary in camelCase."""
 

@@ -6,16 +6,14 @@ their cells are read from the plan, in the parent's own state.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
-from typing import Protocol, cast
+from typing import Protocol
 
 import msgspec
 from msgspec import UNSET
 
-from orchestrator.domain import ids
+from orchestrator.domain import ids, progress
 from orchestrator.domain.documents import (
     ChildJob,
-    ChildStatus,
     ChildSummary,
     Counts,
     Credits,
@@ -23,8 +21,6 @@ from orchestrator.domain.documents import (
     FlatResult,
     JobRead,
     ParentJob,
-    Try,
-    Waiting,
 )
 from orchestrator.domain.envelope import (
     Answer,
@@ -36,11 +32,10 @@ from orchestrator.domain.envelope import (
     Warning,  # noqa: A004 - the contract's word
 )
 from orchestrator.domain.plan import Cell
-from orchestrator.domain.rows import Attempt, ChildRow, ParentRow
-from orchestrator.domain.states import ChildState, ParentState
+from orchestrator.domain.rows import ChildRow, ParentRow
+from orchestrator.domain.states import ParentState
 from orchestrator.domain.times import rfc3339
 
-LOGGED_ATTEMPTS = 20
 _captures = msgspec.json.Decoder(Capture)
 
 
@@ -136,11 +131,11 @@ def _summary(parent: ParentRow, job: str, cell: Cell, child: ChildRow | None) ->
         region=cell.region.country,
         city=UNSET if cell.region.city is None else cell.region.city,
         language=UNSET if cell.region.language is None else cell.region.language,
-        status=_status(parent, child),
+        status=progress.status(parent, child),
         attempts=child.attempt if child else 0,
-        waiting=_waiting(parent, child),
+        waiting=progress.waiting(parent, child),
         error=child.error if child else None,
-        completed_at=rfc3339(_ended_at(parent, child)),
+        completed_at=rfc3339(progress.ended_at(parent, child)),
     )
 
 
@@ -158,14 +153,14 @@ def _child(
         status=summary.status,
         run=parent.run,
         attempts=summary.attempts,
-        attempt_log=tuple(_try(attempt) for attempt in _attempts(child)),
+        attempt_log=progress.tries(child),
         waiting=summary.waiting,
         warnings=warnings,
         error=summary.error,
         requested_at=rfc3339(parent.created_at),
         started_at=rfc3339(child.started_at) if child else None,
         completed_at=summary.completed_at,
-        latency_ms=_latency_ms(child),
+        latency_ms=progress.latency_ms(child),
         cancel_requested_at=None,
         credits=Credits(),
         artifacts=(),
@@ -188,61 +183,3 @@ def _counts(parent: ParentRow, shown: tuple[ChildSummary, ...]) -> Counts:
     if parent.state is ParentState.QUEUED:
         return Counts(waiting=parent.total)
     return Counts(**Counter[str](child.status for child in shown))
-
-
-def _status(parent: ParentRow, child: ChildRow | None) -> ChildStatus:
-    state = child.state.wire if child else parent.state.value
-    return cast("ChildStatus", state)
-
-
-def _waiting(parent: ParentRow, child: ChildRow | None) -> Waiting | None:
-    if child is None:
-        return None if parent.state.ended else Waiting(reason="admission")
-    if child.state is ChildState.RETRYING:
-        return Waiting(reason="retry", until=rfc3339(child.run_at))
-    return None
-
-
-def _ended_at(parent: ParentRow, child: ChildRow | None) -> datetime | None:
-    return child.finished_at if child else parent.finished_at
-
-
-def _latency_ms(child: ChildRow | None) -> int | None:
-    if child is None or child.started_at is None or child.finished_at is None:
-        return None
-    return round((child.finished_at - child.started_at) / timedelta(milliseconds=1))
-
-
-def _attempts(child: ChildRow | None) -> tuple[Attempt, ...]:
-    """The stored attempts and the one not in the log: it still runs, or it ended the child."""
-    if child is None:
-        return ()
-    logged = child.log[-1].number if child.log else 0
-    last = _last_attempt(child) if child.attempt > logged else None
-    return (*child.log, last)[-LOGGED_ATTEMPTS:] if last else child.log[-LOGGED_ATTEMPTS:]
-
-
-def _last_attempt(child: ChildRow) -> Attempt | None:
-    """The attempt the claim on the row speaks of; a child lost with its node has none."""
-    running = child.state is ChildState.PROCESSING or child.state.ended
-    if child.claimed_at is None or not running:
-        return None
-    return Attempt(
-        number=child.attempt,
-        status=child.state.wire,
-        code=child.error.code if child.error else None,
-        response_code=child.response_code,
-        started_at=child.claimed_at,
-        ended_at=child.finished_at,
-    )
-
-
-def _try(attempt: Attempt) -> Try:
-    return Try(
-        number=attempt.number,
-        status=attempt.status,
-        code=attempt.code,
-        response_code=attempt.response_code,
-        started_at=rfc3339(attempt.started_at),
-        ended_at=rfc3339(attempt.ended_at),
-    )

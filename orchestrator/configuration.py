@@ -1,0 +1,182 @@
+"""`parallax.toml`: read once at the start of a process; a fault names its file, line and reason."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from os import environ
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from orchestrator.configured import Document, SurfaceTable
+from orchestrator.errors import ConfigError
+from orchestrator.surfaces import Discreet, RegionConfig, SurfaceConfig
+from orchestrator.toml_lines import Key, line_of, line_of_fault
+
+DEFAULT_FILE = Path("parallax.toml")
+BUILT_IN = (
+    "chatgpt",
+    "claude",
+    "perplexity",
+    "gemini",
+    "copilot",
+    "grok",
+    "google_ai_overview",
+    "google_ai_mode",
+    "google_search",
+    "google_news",
+)
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class Configuration(Discreet, frozen=True, kw_only=True):
+    """The surfaces of a server, by name, and the text they were read from (empty: built in)."""
+
+    surfaces: dict[str, SurfaceConfig]
+    path: Path | None = None
+    text: str = ""
+
+    def _shown(self) -> dict[str, Any]:
+        return {"path": self.path, "surfaces": tuple(self.surfaces)}
+
+    def fault(self, surface: str, keys: Sequence[Key], reason: str) -> ConfigError:
+        """The error for a key of a surface, e.g. `("options", "url")`, as an adapter finds it."""
+        return ConfigError(_place(self.path, self.text, ("surfaces", surface, *keys), reason))
+
+
+def load(path: Path | None, *, environment: Mapping[str, str] = environ) -> Configuration:
+    """The configuration in this file; None: `./parallax.toml` if it is there, else built in.
+
+    Raises `ConfigError`, one line per fault, each `file:line: key: reason`.
+    """
+    if path is None:
+        if not DEFAULT_FILE.is_file():
+            return built_in()
+        path = DEFAULT_FILE
+    text = _text(path)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line, reason = line_of_fault(error, text)
+        raise ConfigError(f"{path}:{line}: {reason}") from None
+    return Configuration(
+        surfaces=_surfaces(path, text, document, environment), path=path, text=text
+    )
+
+
+def built_in() -> Configuration:
+    """The ten surfaces of a server without a file, all simulated."""
+    return Configuration(
+        surfaces={
+            name: SurfaceConfig(
+                name=name,
+                adapter="simulator",
+                options={"latency_ms": [150, 900], "answer_chars": 600, "seed": 7},
+            )
+            for name in BUILT_IN
+        }
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    try:
+        return raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: not UTF-8") from None
+
+
+def _surfaces(
+    path: Path, text: str, document: dict[str, Any], environment: Mapping[str, str]
+) -> dict[str, SurfaceConfig]:
+    faults: list[tuple[tuple[Key, ...], str]] = []
+    filled = _filled(document, (), environment, faults)
+    read: Document | None = None
+    try:
+        read = Document.model_validate(filled)
+    except ValidationError as error:
+        unset = {keys for keys, _ in faults}
+        found = [(_keys(fault["loc"]), _reason(fault)) for fault in error.errors()]
+        faults += [fault for fault in found if fault[0] not in unset]
+    if read is None or faults:
+        faults.sort(key=lambda fault: line_of(text, fault[0]))
+        raise ConfigError("\n".join(_place(path, text, *fault) for fault in faults))
+    return {name: _config(name, table) for name, table in read.surfaces.items()}
+
+
+def _config(name: str, table: SurfaceTable) -> SurfaceConfig:
+    return SurfaceConfig(
+        name=name,
+        adapter=table.adapter,
+        concurrency=table.concurrency,
+        timeout_seconds=table.timeout,
+        attempts=table.attempts,
+        raw=table.raw,
+        options=table.options,
+        regions={
+            country.upper(): RegionConfig(**region.model_dump())
+            for country, region in table.regions.items()
+        },
+    )
+
+
+def _filled(
+    value: Any,
+    keys: tuple[Key, ...],
+    environment: Mapping[str, str],
+    faults: list[tuple[tuple[Key, ...], str]],
+) -> Any:
+    """The value with every `${NAME}` in its strings replaced, where secrets may stand."""
+    match value:
+        case str() if _may_hold_secrets(keys):
+            unset = [name for name in _VARIABLE.findall(value) if name not in environment]
+            faults += [(keys, f"environment variable {name} is not set") for name in unset]
+            return _VARIABLE.sub(lambda found: environment.get(found[1], ""), value)
+        case dict():
+            return {k: _filled(v, (*keys, k), environment, faults) for k, v in value.items()}
+        case list():
+            return [_filled(v, (*keys, n), environment, faults) for n, v in enumerate(value)]
+        case _:
+            return value
+
+
+def _may_hold_secrets(keys: tuple[Key, ...]) -> bool:
+    """True below `surfaces.<name>.options` and in a region's `proxy` and `headers`."""
+    match keys:
+        case ("surfaces", _, "options", *_) | (
+            "surfaces",
+            _,
+            "regions",
+            _,
+            "proxy" | "headers",
+            *_,
+        ):
+            return True
+        case _:
+            return False
+
+
+def _keys(location: tuple[Key, ...]) -> tuple[Key, ...]:
+    return tuple(key for key in location if key != "[key]")
+
+
+def _reason(fault: Mapping[str, Any]) -> str:
+    match fault["type"]:
+        case "extra_forbidden":
+            return "unknown key"
+        case "missing":
+            return "missing"
+        case _:
+            return str(fault["msg"]).removeprefix("Value error, ")
+
+
+def _place(path: Path | None, text: str, keys: tuple[Key, ...], reason: str) -> str:
+    name = ".".join(str(key) for key in keys)
+    if path is None:
+        return f"built-in surfaces: {name}: {reason}"
+    return f"{path}:{line_of(text, keys)}: {f'{name}: ' if name else ''}{reason}"

@@ -1,0 +1,103 @@
+"""The shape of `parallax.toml`: every key there is today; anything else is refused."""
+
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import pycountry
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from orchestrator.durations import seconds
+
+_SURFACE = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PROXIES = ("http", "socks4", "socks4a", "socks5", "socks5h")
+_LONGEST_TIMEOUT_SECONDS = 3600.0
+
+
+def _surface_name(name: str) -> str:
+    if not _SURFACE.fullmatch(name):
+        raise ValueError(
+            "a surface's name is a-z, 0-9 and _, begins with a letter and has at most 40 characters"
+        )
+    if name == "batch" or name.startswith("queue_"):
+        raise ValueError("reserved: a surface is not named `batch`, nor begins with `queue_`")
+    return name
+
+
+def _country(code: str) -> str:
+    if pycountry.countries.get(alpha_2=code.upper()) is None or len(code) != len("GB"):
+        raise ValueError("not a country of ISO 3166-1 alpha-2, such as GB")
+    return code
+
+
+def _once(regions: dict[str, Any]) -> dict[str, Any]:
+    if len({country.upper() for country in regions}) < len(regions):
+        raise ValueError("a country is named twice, in upper and in lower case")
+    return regions
+
+
+def _header(name: str) -> str:
+    if not _HEADER.fullmatch(name):
+        raise ValueError("not the name of an HTTP header")
+    return name
+
+
+def _header_value(value: str) -> str:
+    if any(character < " " and character != "\t" for character in value) or not value.isascii():
+        raise ValueError("a header's value is one line of ASCII")
+    return value
+
+
+def _proxy(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in _PROXIES and parts.hostname and parts.port
+    except ValueError:
+        whole = None
+    if not whole:
+        raise ValueError(f"a proxy is scheme://host:port with {', '.join(_PROXIES)} as its scheme")
+    return url
+
+
+Headers = dict[
+    Annotated[str, AfterValidator(_header)], Annotated[str, AfterValidator(_header_value)]
+]
+Concurrency = Annotated[int, Field(ge=1, le=100_000)]
+Timeout = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=_LONGEST_TIMEOUT_SECONDS)]
+
+
+class Table(BaseModel):
+    """A table of the file: strict, frozen, closed; its errors never show a value."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class RegionTable(Table):
+    """`[surfaces.<name>.regions.<CC>]`."""
+
+    proxy: Annotated[str, AfterValidator(_proxy)] | None = None
+    headers: Headers = {}
+    concurrency: Concurrency | None = None
+
+
+class SurfaceTable(Table):
+    """`[surfaces.<name>]`."""
+
+    adapter: Annotated[str, Field(min_length=1)]
+    concurrency: Concurrency = 100
+    timeout: Timeout = 30.0
+    attempts: Annotated[int, Field(ge=1, le=10)] = 4
+    raw: bool = False
+    options: dict[str, Any] = {}
+    regions: Annotated[
+        dict[Annotated[str, AfterValidator(_country)], RegionTable], AfterValidator(_once)
+    ] = {}
+
+
+class Document(Table):
+    """The whole file."""
+
+    surfaces: Annotated[
+        dict[Annotated[str, AfterValidator(_surface_name)], SurfaceTable], Field(min_length=1)
+    ]

@@ -1,0 +1,78 @@
+"""How far a cell is, told from its row; a cell without one is still, or was only, its parent's."""
+
+from datetime import datetime, timedelta
+from typing import cast
+
+from orchestrator.domain.documents import ChildStatus, Try, Waiting
+from orchestrator.domain.rows import Attempt, ChildRow, ParentRow
+from orchestrator.domain.states import ChildState
+from orchestrator.domain.times import rfc3339
+
+LOGGED_ATTEMPTS = 20
+
+
+def status(parent: ParentRow, child: ChildRow | None) -> ChildStatus:
+    """The word a client reads of a cell; one without a row has its parent's."""
+    state = child.state.wire if child else parent.state.value
+    return cast("ChildStatus", state)
+
+
+def waiting(parent: ParentRow, child: ChildRow | None) -> Waiting | None:
+    """Why a cell is not running yet; None when it runs, ended, or may run at once."""
+    if child is None:
+        return None if parent.state.ended else Waiting(reason="admission")
+    if child.state is ChildState.RETRYING:
+        return Waiting(reason="retry", until=rfc3339(child.run_at))
+    return None
+
+
+def ended_at(parent: ParentRow, child: ChildRow | None) -> datetime | None:
+    """When a cell ended."""
+    return child.finished_at if child else parent.finished_at
+
+
+def latency_ms(child: ChildRow | None) -> int | None:
+    """From the first pick-up of a child to its end."""
+    if child is None or child.started_at is None or child.finished_at is None:
+        return None
+    return round((child.finished_at - child.started_at) / timedelta(milliseconds=1))
+
+
+def tries(child: ChildRow | None) -> tuple[Try, ...]:
+    """What a client reads of a child's attempts, the last twenty."""
+    return tuple(map(_try, _attempts(child)))
+
+
+def _attempts(child: ChildRow | None) -> tuple[Attempt, ...]:
+    """The stored attempts and the one not in the log: it still runs, or it ended the child."""
+    if child is None:
+        return ()
+    logged = child.log[-1].number if child.log else 0
+    last = _last_attempt(child) if child.attempt > logged else None
+    return (*child.log, last)[-LOGGED_ATTEMPTS:] if last else child.log[-LOGGED_ATTEMPTS:]
+
+
+def _last_attempt(child: ChildRow) -> Attempt | None:
+    """The attempt the claim on the row speaks of; a child lost with its node has none."""
+    running = child.state is ChildState.PROCESSING or child.state.ended
+    if child.claimed_at is None or not running:
+        return None
+    return Attempt(
+        number=child.attempt,
+        status=child.state.wire,
+        code=child.error.code if child.error else None,
+        response_code=child.response_code,
+        started_at=child.claimed_at,
+        ended_at=child.finished_at,
+    )
+
+
+def _try(attempt: Attempt) -> Try:
+    return Try(
+        number=attempt.number,
+        status=attempt.status,
+        code=attempt.code,
+        response_code=attempt.response_code,
+        started_at=rfc3339(attempt.started_at),
+        ended_at=rfc3339(attempt.ended_at),
+    )

@@ -1,0 +1,120 @@
+"""What every adapter is, and what is done for all of them: time-outs, wording, normalisation."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import msgspec
+import structlog
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator.domain.envelope import Capture, Method
+from orchestrator.surfaces import SurfaceConfig
+from workers.adapters.normalising import encode
+from workers.errors import OptionError, SurfaceError
+
+_log = structlog.get_logger()
+
+
+class CaptureRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One attempt at one child: what to ask, and as seen from where.
+
+    `child` is the public id; `country` ISO 3166-1 alpha-2 in upper case; `options` what the client
+    sent for this surface, checked against the adapter's schema; `attempt` counts from 1.
+    """
+
+    child: str
+    query: str
+    surface: str
+    country: str
+    city: str | None = None
+    language: str | None = None
+    options: dict[str, Any] = {}
+    attempt: int = 1
+
+    @property
+    def seed_material(self) -> str:
+        """Equal for equal attempts, whichever child they belong to."""
+        return (
+            f"{self.surface}\0{self.country}\0{self.city}\0{self.language}"
+            f"\0{self.attempt}\0{self.query}"
+        )
+
+
+class Adapter(Protocol):
+    """Captures one surface, for any number of requests at once.
+
+    `options_schema` is the JSON Schema of a request's options; `countries` those it serves, None
+    for all; `instant` says that a capture never waits, so that no timer need guard it.
+    """
+
+    method: Method
+    options_schema: dict[str, Any]
+    countries: tuple[str, ...] | None
+    instant: bool
+
+    async def capture(self, request: CaptureRequest) -> Capture:
+        """What the surface shows; raises `SurfaceError`. Leaves nothing behind when canceled."""
+
+    async def close(self) -> None:
+        """Let go of connections; no capture is running any more."""
+
+
+class Captured(NamedTuple):
+    """A capture, normalised, and the JSON of it that is stored."""
+
+    capture: Capture
+    json: bytes
+
+
+class Options(BaseModel):
+    """The base of an adapter's options: strict, frozen, closed; errors never show a value."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+Model = TypeVar("Model", bound=Options)
+
+
+async def run(adapter: Adapter, request: CaptureRequest, *, timeout_seconds: float) -> Captured:
+    """One attempt, in all no longer than this; raises only `SurfaceError` (and cancellation)."""
+    try:
+        if adapter.instant:
+            return Captured(*encode(await adapter.capture(request)))
+        async with asyncio.timeout(timeout_seconds):
+            capture = await adapter.capture(request)
+        return Captured(*encode(capture))
+    except SurfaceError:
+        raise
+    except TimeoutError:
+        raise SurfaceError(
+            "UPSTREAM_TIMEOUT", f"no answer within {timeout_seconds:g} s", permanent=False
+        ) from None
+    except Exception as error:
+        _log.exception("adapter.broken", surface=request.surface, child=request.child)
+        reason = f"its adapter broke ({type(error).__name__}); the worker's log says how"
+        raise SurfaceError("ADAPTER_ERROR", reason, permanent=False) from error
+
+
+def read_options(config: SurfaceConfig, model: type[Model]) -> Model:
+    """The surface's options as this model; raises `OptionError` with every fault."""
+    try:
+        return model.model_validate(config.options)
+    except ValidationError as error:
+        raise OptionError(*((fault["loc"], _reason(fault)) for fault in error.errors())) from None
+
+
+def _reason(fault: Mapping[str, Any]) -> str:
+    match fault["type"]:
+        case "extra_forbidden":
+            return "unknown option"
+        case "missing":
+            return "missing"
+        case _:
+            return str(fault["msg"]).removeprefix("Value error, ")
+
+
+def now_text() -> str:
+    """This moment as the wire says it: RFC 3339, UTC, three fractional digits, `Z`."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

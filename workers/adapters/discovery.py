@@ -1,0 +1,58 @@
+"""From a configured surface to its adapter, and to what the API is told of it."""
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+
+from orchestrator.configuration import Configuration
+from orchestrator.errors import ConfigError
+from orchestrator.surfaces import SurfaceConfig, SurfaceDescriptor
+from workers.adapters.base import Adapter
+from workers.errors import OptionError
+
+GROUP = "parallax.adapters"
+Build = Callable[[SurfaceConfig], Adapter]
+
+
+def names() -> tuple[str, ...]:
+    """The adapters that are installed."""
+    return tuple(sorted(_found()))
+
+
+def build(configuration: Configuration, surface: str) -> Adapter:
+    """The adapter of a configured surface; raises `ConfigError` with file, line and reason."""
+    config = configuration.surfaces[surface]
+    entry = _found().get(config.adapter)
+    if entry is None:
+        reason = f"no adapter {config.adapter!r} is installed; there are {', '.join(names())}"
+        raise configuration.fault(surface, ("adapter",), reason)
+    make: Build = entry.load()
+    try:
+        return make(config)
+    except OptionError as error:
+        faults = (
+            configuration.fault(surface, ("options", *keys), why) for keys, why in error.faults
+        )
+        raise ConfigError("\n".join(str(fault) for fault in faults)) from None
+
+
+def describe(config: SurfaceConfig, adapter: Adapter) -> SurfaceDescriptor:
+    """What a worker that serves this surface publishes of it."""
+    return SurfaceDescriptor(
+        name=config.name,
+        adapter=config.adapter,
+        method=adapter.method,
+        options_schema=adapter.options_schema,
+        countries=adapter.countries,
+        concurrency=config.concurrency,
+        attempts=config.attempts,
+        timeout_seconds=config.timeout_seconds,
+        regions={
+            country: region.concurrency
+            for country, region in config.regions.items()
+            if region.concurrency is not None
+        },
+    )
+
+
+def _found() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}

@@ -1,0 +1,166 @@
+"""The `http` adapter: a surface declared by its URL and by how to read its reply."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from jmespath.parser import ParsedResult
+from pydantic import AfterValidator, Field, model_validator
+
+from orchestrator.configured import Headers, Timeout
+from orchestrator.domain import envelope
+from orchestrator.domain.envelope import Answer, Capture, Evidence, Method, Provenance, Seen
+from orchestrator.surfaces import SurfaceConfig
+from workers.adapters.base import CaptureRequest, Options, now_text, read_options
+from workers.adapters.http_language import accept_language
+from workers.adapters.http_reading import (
+    HtmlReader,
+    JsonReader,
+    Reader,
+    Reading,
+    TextReader,
+    expression,
+)
+from workers.adapters.http_template import BodyTemplate, UrlTemplate, check_url, header
+from workers.egress import MAX_BYTES, Call, Egress
+
+_ABSENT = (
+    envelope.Warning(code="surface_absent", message="the surface showed nothing for this query"),
+)
+
+
+def _url(text: str) -> str:
+    check_url(text)
+    return text
+
+
+def _jmespath(text: str) -> str:
+    expression(text)
+    return text
+
+
+Expression = Annotated[str, AfterValidator(_jmespath)]
+
+
+class HttpOptions(Options):
+    """`[surfaces.<name>.options]`: the request, and where in the reply the answer is."""
+
+    url: Annotated[str, AfterValidator(_url)]
+    method: Annotated[str, Field(pattern=r"^(GET|POST|PUT|PATCH)$")] | None = None
+    headers: Headers = Field(default_factory=dict)
+    body: dict[str, Any] | list[Any] | None = None
+    format: Literal["json", "html", "text"] = "json"
+    text: Expression | None = None
+    markdown: Expression | None = None
+    sources: Expression | None = None
+    connect_timeout: Timeout = 10.0
+    read_timeout: Timeout | None = None
+    max_bytes: Annotated[int, Field(ge=1, le=256 * 1024 * 1024)] = MAX_BYTES
+
+    @model_validator(mode="after")
+    def _readable(self) -> "HttpOptions":
+        if self.format == "json" and self.text is None:
+            raise ValueError("`text` is missing: the JMESPath of the answer in the JSON reply")
+        if self.format != "json" and (self.text or self.markdown or self.sources):
+            raise ValueError('`text`, `markdown` and `sources` read only `format = "json"`')
+        return self
+
+
+class Http:
+    """Calls the surface as its region wants it called, and reads the reply."""
+
+    method: Method = "http"
+    countries: tuple[str, ...] | None = None
+    instant = False
+    options_schema: ClassVar[dict[str, Any]] = {"type": "object", "additionalProperties": False}
+
+    def __init__(self, config: SurfaceConfig, options: HttpOptions) -> None:
+        self._config = config
+        self._options = options
+        self._url = UrlTemplate(options.url)
+        self._body = None if options.body is None else BodyTemplate(options.body)
+        self._verb = options.method or ("GET" if self._body is None else "POST")
+        self._headers = {name.lower(): header(text) for name, text in options.headers.items()}
+        self._reader = _reader(options)
+        self._egress = Egress(regions=config.regions)
+
+    async def capture(self, request: CaptureRequest) -> Capture:
+        """What the upstream shows for this query from this region."""
+        reply = await self._egress.fetch(request.country, self._call(request))
+        return self._captured(request, await self._reader.read(reply))
+
+    async def close(self) -> None:
+        """Closes the lanes' clients."""
+        await self._egress.close()
+
+    def _call(self, request: CaptureRequest) -> Call:
+        values = {
+            "query": request.query,
+            "country": request.country,
+            "city": request.city or "",
+            "language": request.language or "",
+        }
+        body = None if self._body is None else msgspec.json.encode(self._body.fill(values))
+        timeout = self._config.timeout_seconds
+        return Call(
+            method=self._verb,
+            url=self._url.fill(values),
+            headers=self._headers_for(request, values),
+            body=body,
+            connect_seconds=self._options.connect_timeout,
+            read_seconds=self._options.read_timeout or timeout,
+            total_seconds=timeout,
+            max_bytes=self._options.max_bytes,
+        )
+
+    def _headers_for(self, request: CaptureRequest, values: dict[str, str]) -> dict[str, str]:
+        """The surface's headers over the usual ones, and the region's over both."""
+        headers = {}
+        if language := accept_language(request.country, request.language):
+            headers["accept-language"] = language
+        if self._body is not None:
+            headers["content-type"] = "application/json"
+        for name, template in self._headers.items():
+            headers[name] = template.fill(values)
+        for name, value in self._config.region(request.country).headers.items():
+            headers[name.lower()] = value
+        return headers
+
+    def _captured(self, request: CaptureRequest, reading: Reading) -> Capture:
+        present = not reading.empty
+        answer = Answer(text=reading.text, markdown=reading.markdown, blocks=reading.blocks)
+        return Capture(
+            answer=answer if present else Answer(),
+            evidence=Evidence(sources=reading.sources),
+            provenance=Provenance(
+                adapter=self._config.adapter,
+                method=self.method,
+                region=Seen(requested=request.country),
+                surface_present=present,
+                captured_at=now_text(),
+            ),
+            raw=reading.raw if self._config.raw else None,
+            warnings=() if present else _ABSENT,
+        )
+
+
+def build(config: SurfaceConfig) -> Http:
+    """The adapter of a configured surface; raises `OptionError`."""
+    return Http(config, read_options(config, HttpOptions))
+
+
+def _reader(options: HttpOptions) -> Reader:
+    match options.format:
+        case "text":
+            return TextReader()
+        case "html":
+            return HtmlReader()
+        case "json":
+            return JsonReader(
+                text=expression(options.text or "@"),
+                markdown=_optional(options.markdown),
+                sources=_optional(options.sources),
+            )
+
+
+def _optional(text: str | None) -> ParsedResult | None:
+    return None if text is None else expression(text)
