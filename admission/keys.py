@@ -128,9 +128,9 @@ async def _issue(connection: AsyncConnection, key_id: int, expires_at: datetime 
 
 LIST = """
 SELECT k.id, k.name, k.role, k.requests_per_minute, k.sync_limit, k.queue_capacity, k.concurrency,
-       k.weight, max(s.expires_at) FILTER (WHERE s.revoked_at IS NULL) AS expires_at
+       k.weight, nullif(max(coalesce(s.expires_at, 'infinity')), 'infinity') AS expires_at
 FROM api_key k
-LEFT JOIN api_secret s ON s.key_id = k.id
+LEFT JOIN api_secret s ON s.key_id = k.id AND s.revoked_at IS NULL
 GROUP BY k.id
 ORDER BY k.name
 """
@@ -167,12 +167,13 @@ async def rotate(
 
 
 REVOKE = """
-UPDATE api_secret SET revoked_at = now() WHERE key_id = %(key)s AND revoked_at IS NULL
+UPDATE api_secret SET revoked_at = now()
+WHERE key_id = %(key)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """
 
 
 async def revoke(connection: AsyncConnection, key: Key) -> int:
-    """Revoke every secret of the key; how many there were."""
+    """Revoke every live secret of the key; how many there were."""
     return (await connection.execute(REVOKE, {"key": key.id})).rowcount
 
 

@@ -3,89 +3,22 @@
 from datetime import datetime
 from typing import NamedTuple
 
-import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from admission.keys import Key
 from admission.policy import Usage, headroom
-from orchestrator.domain.envelope import Wire
+from orchestrator.domain.snapshot import (
+    AdmissionQueue,
+    Concurrency,
+    Headroom,
+    InFlight,
+    PriorityCount,
+    RequestRate,
+    Snapshot,
+    SyncConcurrency,
+)
 from orchestrator.domain.times import rfc3339
-
-
-class AdmissionQueue(Wire):
-    """Places taken (`depth` = waiting + reserved) of `capacity`; rates and ages in seconds."""
-
-    depth: int
-    capacity: int
-    waiting: int
-    reserved: int
-    delayed: int
-    held: tuple[()]
-    drain_per_second: float
-    oldest_age_seconds: float | None
-
-
-class SyncConcurrency(Wire):
-    """Sync callers at once."""
-
-    limit: int
-    running: int
-
-
-class RequestRate(Wire):
-    """Requests a minute; `reset_at` is when all are there again."""
-
-    limit: int
-    remaining: int
-    reset_at: str
-
-
-class InFlight(Wire):
-    """Every cell not yet ended; zero groups are left out."""
-
-    total: int
-    waiting: int
-    queued: int
-    processing: int
-    by_surface: dict[str, int]
-    by_region: dict[str, int]
-
-
-class PriorityCount(Wire):
-    """Cells waiting or queued at a priority."""
-
-    priority: int
-    count: int
-
-
-class Concurrency(Wire):
-    """Cells being captured, and the most that may be."""
-
-    used: int
-    max: int
-
-
-class Headroom(Wire):
-    """What would be admitted next, alone."""
-
-    sync: int
-    asynchronous: int = msgspec.field(name="async")
-
-
-class Snapshot(Wire):
-    """The whole document of `GET /v1/async/status`."""
-
-    admission_queue: AdmissionQueue
-    sync_concurrency: SyncConcurrency
-    request_rate: RequestRate
-    inflight: InFlight
-    queued_tasks: int
-    processing_tasks: int
-    priority_breakdown: tuple[PriorityCount, ...]
-    concurrency: Concurrency
-    headroom: Headroom
-    as_of: str
 
 
 class _Counted(NamedTuple):
@@ -103,7 +36,7 @@ class _Counted(NamedTuple):
 TAKE = """
 SELECT u.depth, u.capacity, u.concurrency,
        drain_rate(u.drained, u.drained_at, extract(epoch FROM now())::float8) AS drain_per_second,
-       (SELECT greatest(0, extract(epoch FROM now() - min(o.created_at)))::float8
+       (SELECT extract(epoch FROM now() - min(o.created_at))::float8
         FROM generate_series(1, 10) AS level
         CROSS JOIN LATERAL (
           SELECT created_at FROM parent
@@ -188,4 +121,4 @@ def _grouped(places: list[tuple[str, str, int, int, int]], by: int) -> dict[str,
 
 
 def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)
+    return None if seconds is None else max(0.0, round(seconds, 3))

@@ -1,7 +1,7 @@
 """The Envelope: what a capture found, in one shape for every surface.
 
-An adapter returns a `Capture`; the worker stores it as JSON beside the child; a read puts the child's
-`job` part in front of it and it is an Envelope. Field names are camelCase on the wire.
+An adapter returns a `Capture`; the worker stores it as JSON beside the child; a read puts the
+child's `job` part in front of it and it is an Envelope. Field names are camelCase on the wire.
 """
 
 from typing import Any, Literal, dataclass_transform
@@ -37,7 +37,7 @@ class Answer(Wire):
 
 
 class Source(Wire):
-    """A page the answer rests on. Ids count from 1; `char_ranges` index `answer.text` in code points."""
+    """A page the answer rests on. Ids count from 1; `char_ranges` are code points of the text."""
 
     id: int
     url: str
@@ -112,7 +112,7 @@ class Seen(Wire):
 
 
 class Provenance(Wire):
-    """Where a capture came from. Before the end all but adapter, method and requested region is null."""
+    """Where a capture came from; before the end only adapter, method and requested region."""
 
     adapter: str | None
     method: Method | None

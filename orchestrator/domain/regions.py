@@ -1,4 +1,4 @@
-"""Regions: a country, perhaps a city and a language, and the token that names one inside a parent."""
+"""Regions: a country, perhaps a city and a language, and the token that names one in ids."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from slugify import slugify
 
 
 class Region(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where a cell is captured from: ISO 3166-1 alpha-2 country in upper case, city, language tag."""
+    """Where a cell is captured from: upper-case ISO 3166-1 alpha-2, a city, a language tag."""
 
     country: str
     city: str | None = None
@@ -54,7 +54,7 @@ def _slug(text: str, longest: int) -> str:
 
 
 def _vague(region: Region) -> bool:
-    """True when a city is named whose slug is empty: the bare token would look like another region."""
+    """True when a city is named whose slug is empty: the bare token would be another region's."""
     return region.city is not None and not _slug(region.city, 80)
 
 

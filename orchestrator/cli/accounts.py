@@ -1,0 +1,74 @@
+"""API keys as a shell user sees them: a JSON document and a table."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, UnsetType
+
+from admission.keys import Issued, Key, Role
+from orchestrator.cli.output import table
+from orchestrator.domain.envelope import Wire
+from orchestrator.domain.times import rfc3339
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+NUMBERS = frozenset({"Id", "Per minute", "Sync", "Queue", "Running", "Weight"})
+
+
+class Allowed(Wire):
+    """The limits of a key."""
+
+    requests_per_minute: int
+    sync_limit: int
+    queue_capacity: int
+    concurrency: int
+    weight: float
+
+
+class Account(Wire, kw_only=True):
+    """A key; `key` is its secret, there only when it was just made."""
+
+    id: int
+    name: str
+    key: str | UnsetType = UNSET
+    role: Role
+    limits: Allowed
+    expires_at: str | None
+
+
+def account(key: Key, secret: str | UnsetType = UNSET) -> Account:
+    """The document of a key."""
+    return Account(
+        id=key.id,
+        name=key.name,
+        key=secret,
+        role=key.role,
+        limits=Allowed(**key.limits._asdict()),
+        expires_at=rfc3339(key.expires_at),
+    )
+
+
+def issued(made: Issued) -> Account:
+    """The document of a key with the secret just made for it."""
+    return account(made.key, made.secret)
+
+
+def accounts(keys: Iterable[Key]) -> "Table":
+    """The keys as a table."""
+    made = table(
+        "Name",
+        "Id",
+        "Role",
+        "Per minute",
+        "Sync",
+        "Queue",
+        "Running",
+        "Weight",
+        "Expires",
+        right=NUMBERS,
+    )
+    for key in keys:
+        numbers = [f"{limit:,g}" for limit in key.limits]
+        made.add_row(key.name, str(key.id), key.role, *numbers, rfc3339(key.expires_at) or "never")
+    return made

@@ -1,0 +1,98 @@
+"""`status` and `doctor`: what is going on, and whether the counters tell the truth."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from orchestrator.cli import edge
+from orchestrator.cli.options import AsJson
+from orchestrator.cli.output import console, document, note, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from orchestrator.client import Snapshot
+    from orchestrator.store.counters import Difference
+
+NUMBERS = frozenset({"Taken", "Of", "Free", "Cells", "Counter says", "Recount says"})
+
+
+def status(*, as_json: AsJson = False) -> None:
+    """Show the key's room: queue, sync places, request rate, cells in flight."""
+    edge.run(_status(as_json=as_json))
+
+
+def doctor(*, as_json: AsJson = False) -> None:
+    """Recount every counter in the database; exit code 1 when one is wrong."""
+    found = edge.run(_differences())
+    if as_json:
+        document([difference._asdict() for difference in found])
+    elif found:
+        console().print(_wrong(found))
+    else:
+        typer.echo("Every counter equals a recount.")
+    if found:
+        wrong = "1 counter is" if len(found) == 1 else f"{len(found)} counters are"
+        note(f"parallax: {wrong} wrong; that is a bug, please report it with what is shown here.")
+        raise typer.Exit(1)
+
+
+COMMANDS = (status, doctor)
+
+
+async def _status(*, as_json: bool) -> None:
+    async with edge.client() as client:
+        if as_json:
+            typer.echo((await client.get("/v1/async/status")).decode())
+            return
+        for made in tables(await client.status()):
+            console().print(made)
+
+
+async def _differences() -> "list[Difference]":
+    from orchestrator.cli.database import connected
+    from orchestrator.store import counters
+
+    async with connected() as connection:
+        return await counters.differences(connection)
+
+
+def tables(snapshot: "Snapshot") -> "tuple[Table, ...]":
+    """The snapshot for people: room, then cells by stage, by surface and by region."""
+    queue, sync, rate = snapshot.admission_queue, snapshot.sync_concurrency, snapshot.request_rate
+    room = table("Room", "Taken", "Of", "Free", right=NUMBERS, title=f"As of {snapshot.as_of}")
+    free = snapshot.headroom
+    used = rate.limit - rate.remaining
+    _row(room, "admission queue", queue.depth, queue.capacity, free.asynchronous)
+    _row(room, "sync callers", sync.running, sync.limit, free.sync)
+    _row(room, "requests a minute", used, rate.limit, rate.remaining)
+    if limit := snapshot.concurrency:
+        _row(room, "cells running", limit.used, limit.max, max(0, limit.max - limit.used))
+    inflight = snapshot.inflight
+    stages = {
+        "waiting": inflight.waiting,
+        "queued": inflight.queued,
+        "processing": inflight.processing,
+        "total": inflight.total,
+    }
+    groups = {"Surface": inflight.by_surface, "Region": inflight.by_region}
+    shown = [_counted(name, cells) for name, cells in groups.items() if cells]
+    return room, _counted("In flight", stages), *shown
+
+
+def _row(room: "Table", name: str, *numbers: int) -> None:
+    room.add_row(name, *(f"{number:,}" for number in numbers))
+
+
+def _counted(name: str, cells: dict[str, int]) -> "Table":
+    made = table(name, "Cells", right=NUMBERS)
+    for key, number in cells.items():
+        _row(made, key, number)
+    return made
+
+
+def _wrong(found: "list[Difference]") -> "Table":
+    made = table("Counter", "Key", "Place", "Counter says", "Recount says", right=NUMBERS)
+    for difference in found:
+        made.add_row(*("" if value is None else str(value) for value in difference))
+    return made

@@ -1,0 +1,122 @@
+"""The one exception of the client."""
+
+import httpx
+import msgspec
+
+from orchestrator.domain.envelope import Wire
+from orchestrator.errors import ParallaxError
+
+UNREACHABLE = "SERVER_UNREACHABLE"
+NOT_UNDERSTOOD = "REPLY_NOT_UNDERSTOOD"
+_INVALID = 400
+
+
+class _Details(Wire):
+    retry_after_seconds: float | None = None
+
+
+class Fault(Wire):
+    """One thing wrong with a request, and where: `regions[2].country`."""
+
+    path: str
+    message: str
+
+
+class _Error(Wire):
+    code: str
+    message: str
+    details: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Body(Wire):
+    error: _Error
+
+
+class ApiError(ParallaxError):
+    """The server said no, or did not say anything that could be understood.
+
+    `code` is the server's stable one, or `SERVER_UNREACHABLE` or `REPLY_NOT_UNDERSTOOD`; `status`
+    is None when there was no reply; `retry_after` is in seconds, None when the server named no
+    time; `details` is the server's JSON, `null` without, and `faults` what it says of a request
+    that is not valid.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        details: bytes = b"null",
+        faults: tuple[Fault, ...] = (),
+    ) -> None:
+        said = "; ".join(f"{fault.path}: {fault.message}" for fault in faults) or message
+        super().__init__(f"{code}: {said}" if status else message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.retry_after = retry_after
+        self.details = details
+        self.faults = faults
+
+
+def refused(response: httpx.Response) -> ApiError:
+    """The error a reply with a status of 400 or more stands for."""
+    try:
+        error = msgspec.json.decode(response.content, type=_Body).error
+    except msgspec.DecodeError:
+        return not_understood(response)
+    return ApiError(
+        error.code,
+        error.message,
+        status=response.status_code,
+        retry_after=_retry_after(response, error),
+        details=bytes(error.details),
+        faults=_faults(error) if response.status_code == _INVALID else (),
+    )
+
+
+def not_understood(response: httpx.Response) -> ApiError:
+    """For a reply that is not this API's: a proxy's page, or another server on that port."""
+    message = (
+        f"The reply of {response.url} ({response.status_code}) is not one of a Parallax server; "
+        "check PARALLAX_URL."
+    )
+    return ApiError(
+        NOT_UNDERSTOOD,
+        message,
+        status=response.status_code,
+        retry_after=_whole(response.headers.get("Retry-After")),
+    )
+
+
+def unreachable(url: str, error: httpx.TransportError) -> ApiError:
+    """For a server that does not answer."""
+    if isinstance(error, httpx.TimeoutException):
+        return ApiError(UNREACHABLE, f"The Parallax server at {url} did not answer in time.")
+    return ApiError(
+        UNREACHABLE,
+        f"No Parallax server answers at {url}. Start one with `parallax up`, or set PARALLAX_URL.",
+    )
+
+
+def _faults(error: _Error) -> tuple[Fault, ...]:
+    try:
+        return msgspec.json.decode(error.details, type=tuple[Fault, ...])
+    except msgspec.DecodeError:
+        return ()
+
+
+def _retry_after(response: httpx.Response, error: _Error) -> float | None:
+    try:
+        named = msgspec.json.decode(error.details, type=_Details | None)
+    except msgspec.DecodeError:
+        named = None  # a list of validation faults
+    if named is not None and named.retry_after_seconds is not None:
+        return named.retry_after_seconds
+    return _whole(response.headers.get("Retry-After"))
+
+
+def _whole(seconds: str | None) -> float | None:
+    return float(seconds) if seconds is not None and seconds.isdecimal() else None

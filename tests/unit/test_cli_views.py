@@ -1,0 +1,227 @@
+"""What commands print, made from records."""
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from orchestrator.cli import answers, moments, output, places, progress
+from orchestrator.domain.documents import (
+    ChildJob,
+    ChildSummary,
+    Counts,
+    Credits,
+    Envelope,
+    JobRead,
+    ParentJob,
+)
+from orchestrator.domain.envelope import Answer, Evidence, Failure, Provenance, Seen, Source
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def child(surface: str, region: str, status: str) -> ChildSummary:
+    return ChildSummary(
+        id=f"job_1.{surface}.{region.lower()}",
+        surface=surface,
+        region=region,
+        status=status,
+        attempts=1,
+        waiting=None,
+        error=None,
+        completed_at=None,
+    )
+
+
+def read(*states: str, status: str = "processing") -> JobRead:
+    """A parent on one surface with a child in each of these states."""
+    job = ParentJob(
+        id="job_1",
+        query="q",
+        status=status,
+        run=1,
+        priority=5,
+        surfaces=("a",),
+        regions=(),
+        group=None,
+        counts=Counts(processing=states.count("processing"), completed=states.count("completed")),
+        position=None,
+        position_estimated=None,
+        estimated_start_at=None,
+        requested_at="",
+        started_at=None,
+        completed_at=None,
+        cancel_requested_at=None,
+        deadline_at=None,
+        metadata={},
+        credits=Credits(),
+    )
+    return JobRead(job=job, children=tuple(child("a", "US", state) for state in states))
+
+
+def envelope(
+    text: str, *urls: str, error: Failure | None = None, present: bool | None = True
+) -> Envelope:
+    job = ChildJob(
+        id="job_1.a.us",
+        query="q",
+        surface="a",
+        region="US",
+        city="New York",
+        status="failed" if error else "completed",
+        run=1,
+        attempts=1,
+        attempt_log=(),
+        waiting=None,
+        warnings=(),
+        error=error,
+        requested_at="",
+        started_at=None,
+        completed_at=None,
+        latency_ms=None,
+        cancel_requested_at=None,
+        credits=Credits(),
+        artifacts=(),
+    )
+    sources = tuple(Source(id=n, url=url) for n, url in enumerate(urls, start=1))
+    provenance = Provenance(
+        adapter="http", method="http", region=Seen(requested="US"), surface_present=present
+    )
+    return Envelope(
+        job=job,
+        provenance=provenance,
+        answer=Answer(text=text),
+        evidence=Evidence(sources=sources),
+        raw=None,
+    )
+
+
+def printed(renderable: object, *, terminal: bool = False) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=160, force_terminal=terminal).print(renderable)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("US", {"country": "US"}),
+        ("us/New York", {"country": "us", "city": "New York"}),
+        ("CH/Zürich/de", {"country": "CH", "city": "Zürich", "language": "de"}),
+        ("CH//de", {"country": "CH", "language": "de"}),
+    ],
+)
+def test_a_region_is_written_as_one_word(given, expected):
+    """COUNTRY, COUNTRY/CITY, COUNTRY/CITY/LANGUAGE, and an empty city in the middle."""
+    assert places.region(given) == expected
+
+
+def test_names_may_be_repeated_or_listed():
+    """`-s a -s b,c` are three surfaces."""
+    assert places.names(["a", "b, c", ""]) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("30d", NOW + timedelta(days=30)),
+        ("90s", NOW + timedelta(seconds=90)),
+        ("2026-02-01", datetime(2026, 2, 1, tzinfo=UTC)),
+        ("2026-02-01T00:00Z", datetime(2026, 2, 1, tzinfo=UTC)),
+        ("2026-02-01T00:00+02:00", datetime(2026, 1, 31, 22, tzinfo=UTC)),
+    ],
+)
+def test_an_expiry_is_a_span_or_a_time(given, expected):
+    """A duration counts from now; a time without a zone is UTC."""
+    assert moments.moment(given, now=NOW) == expected
+
+
+@pytest.mark.parametrize("given", ["", "soon", "2025-01-01", "0s", "99999999d", "9" * 400 + "d"])
+def test_an_expiry_that_cannot_be_is_refused(given):
+    """What is no time, in the past or beyond the calendar is told, not stored."""
+    with pytest.raises(ValueError, match=r"neither|future|far"):
+        moments.moment(given, now=NOW)
+
+
+def test_cells_are_tallied_by_surface_and_by_region():
+    """Each group counts its own cells, in order of first appearance."""
+    children = [
+        child("b", "US", "completed"),
+        child("b", "GB", "failed"),
+        child("a", "US", "processing"),
+        child("a", "GB", "queued"),
+    ]
+    assert progress.tallies(children, "surface") == [
+        progress.Tally("b", total=2, ended=2, bad=1, processing=0),
+        progress.Tally("a", total=2, ended=0, bad=0, processing=1),
+    ]
+    assert [tally.name for tally in progress.tallies(children, "region")] == ["US", "GB"]
+
+
+def test_a_log_gets_a_line_a_milestone():
+    """Without a terminal progress is plain lines, a few a job, and no control codes."""
+    stream = io.StringIO()
+    states = ["processing"] * 20
+    with progress.Board(Console(file=stream, width=160)) as board:
+        for ended in range(20):
+            board.show(read(*["completed"] * ended, *states[ended:]))
+        board.show(read(*["completed"] * 20, status="completed"))
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == progress.STEPS + 1
+    assert lines[0] == "processing · 0 of 20 cells ended · 20 processing"
+    assert lines[-1] == "completed · 20 of 20 cells ended"
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_terminal_gets_bars():
+    """On a terminal there is a bar a surface and a bar a region."""
+    stream = io.StringIO()
+    with progress.Board(Console(file=stream, width=160, force_terminal=True)) as board:
+        board.show(read("completed", "processing"))
+    assert "by surface" in stream.getvalue()
+    assert "by region" in stream.getvalue()
+    assert "1/2" in stream.getvalue()
+
+
+def test_answers_show_their_sources():
+    """A row has the place, the answer's beginning, the first sources and how many more."""
+    made = printed(
+        answers.answers([envelope("word " * 100, "https://a", "https://b", "https://c")])
+    )
+    assert "US/New York" in made
+    assert "…" in made
+    assert "https://a" in made
+    assert "and 1 more" in made
+    assert "https://c" not in made
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (
+            envelope("", error=Failure(code="DNS_FAILED", message="gone", retryable=False)),
+            "DNS_FAI",
+        ),
+        (envelope("", present=False), "showed nothing"),
+    ],
+)
+def test_a_cell_without_an_answer_says_why(shown, expected):
+    """A failed cell shows its error, an absent surface that it showed nothing."""
+    assert expected in printed(answers.answers([shown]))
+
+
+def test_upstream_text_cannot_drive_the_terminal():
+    """Control characters and markup from elsewhere are shown, never obeyed."""
+    made = printed(answers.answers([envelope("a\x1b[2Jb [red]c[/red]", "https://a/\x9b")]))
+    assert "\x1b" not in made
+    assert "\x9b" not in made
+    assert "[red]c[/red]" in made
+
+
+def test_plain_keeps_what_can_be_read():
+    """Letters of any script and line breaks stay; what drives a terminal does not."""
+    assert (
+        output.plain("Zürich 東京\nx\x00\x1b\u202e")
+        == "Zürich 東京\nx" + "\N{REPLACEMENT CHARACTER}" * 3
+    )
