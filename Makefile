@@ -1,0 +1,55 @@
+# Everything a developer runs. Each target makes .venv when it is missing or out of date.
+#   make demo | up | test | ci-more | check | bench        PYTHON=python3.12 picks the interpreter
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+CORES ?= 2
+SUITES := unit store api workers contract e2e
+PYTEST := $(BIN)/pytest -n $(CORES)
+CODE := admission orchestrator workers tests
+
+.PHONY: demo up test ci-more check bench clean $(SUITES)
+.NOTPARALLEL:
+
+demo: $(READY)
+	@$(BIN)/parallax demo
+
+up: $(READY)
+	@$(BIN)/parallax up --play
+
+test: check $(SUITES)
+
+$(SUITES): $(READY)
+	@.ci/suite $@ $(PYTEST) -m "not slow" tests/$@
+
+ci-more: $(READY)
+	@.ci/suite stateful $(PYTEST) --hypothesis-profile=long tests/stateful
+	@.ci/suite slow $(PYTEST) -m slow $(SUITES:%=tests/%)
+	@.ci/suite chaos $(PYTEST) tests/chaos
+	@.ci/suite bench-guards $(BIN)/pytest tests/bench
+	@.ci/on-postgres .ci/suite store-on-another-postgresql $(PYTEST) tests/store
+
+check: $(READY)
+	@.ci/suite format $(BIN)/ruff format --check $(CODE)
+	@.ci/suite lint $(BIN)/ruff check $(CODE)
+	@.ci/suite types $(BIN)/mypy
+	@.ci/suite imports $(BIN)/lint-imports
+
+bench: $(READY)
+	@$(BIN)/python -m tests.bench
+
+$(READY): pyproject.toml .ci/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Parallax needs Python 3.11 or newer; say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+		echo "$(PYTHON) cannot make virtual environments (on Debian: apt install python3-venv)"; \
+		exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c .ci/constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

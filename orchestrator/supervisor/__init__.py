@@ -1,0 +1,20 @@
+"""`parallax up`: the database, the API processes and the workers, kept running until told to stop.
+
+The supervisor has one thread and one loop (`loop.py`). It opens the listening socket, takes its
+share in the embedded PostgreSQL when no database is configured, migrates, and starts everything
+else as child processes. What dies is started again after a growing pause. A child that ends with
+78 (EX_CONFIG of sysexits.h) has said that the configuration is broken: everything stops, exit 1.
+
+SIGTERM, SIGINT or SIGHUP stop everything: workers and API processes are told together (an API
+process closes its door and lets the requests it has wait for the answers that the draining workers
+still bring), the embedded PostgreSQL last. A second signal does not wait.
+
+Nothing survives the supervisor, even killed with `-9`: the kernel then tells each child SIGTERM
+(PR_SET_PDEATHSIG), and the children inherit the share in the embedded PostgreSQL, so that it stops
+when the last of them has drained.
+"""
+
+from orchestrator.supervisor.processes import BROKEN_CONFIGURATION
+from orchestrator.supervisor.up import run
+
+__all__ = ["BROKEN_CONFIGURATION", "run"]

@@ -1,0 +1,141 @@
+"""What every test may ask for: a real PostgreSQL, and a database of its own on it.
+
+`PARALLAX_TEST_DATABASE_URL` names the server (as a role that may create databases); without
+it the embedded one runs for the session, shared by the processes of pytest-xdist. A migrated
+template is made once and cloned per test by `file_copy`, which a server without fsync does in half
+the time of `wal_log`. `PARALLAX_CI=1` makes a skipped test of the mark `optional` a failure.
+"""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import settings
+from psycopg import sql
+
+from orchestrator import embedded
+from orchestrator.embedded import locks
+from orchestrator.store import migrations
+
+RUN_DIR = "PARALLAX_TEST_RUN_DIR"
+SERVER = "PARALLAX_TEST_DATABASE_URL"
+OURS = ("PARALLAX_TEST_", "PARALLAX_CI")
+# No test is judged by its time; `--hypothesis-profile=long` looks harder.
+settings.register_profile("quick", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=1000, stateful_step_count=100)
+settings.load_profile("quick")
+FAST = {"fsync": "off", "full_page_writes": "off", "log_min_messages": "fatal"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settings for a server in the developer's shell are not for tests."""
+    for name in [name for name in os.environ if name.startswith("PARALLAX_")]:
+        if not name.startswith(OURS):
+            del os.environ[name]
+    if not hasattr(config, "workerinput"):  # pytest-xdist's processes inherit it
+        os.environ[RUN_DIR] = tempfile.mkdtemp(prefix="parallax-test-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing behind, neither files nor databases."""
+    run_dir = os.environ.get(RUN_DIR)
+    if run_dir is None or hasattr(config, "workerinput"):
+        return
+    if SERVER in os.environ:
+        with psycopg.connect(os.environ[SERVER], autocommit=True) as connection:
+            for (name,) in connection.execute(
+                "SELECT datname FROM pg_database WHERE starts_with(datname, %(prefix)s)",
+                {"prefix": f"{_run()}_"},
+            ).fetchall():
+                _drop(connection, name)
+    shutil.rmtree(run_dir, ignore_errors=True)
+    del os.environ[RUN_DIR]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """In CI whatever is optional on a user's machine is demanded."""
+    report = yield
+    skipped = report.skipped and not hasattr(report, "wasxfail")
+    if skipped and os.environ.get("PARALLAX_CI") and item.get_closest_marker("optional"):
+        report.outcome = "failed"
+        report.longrepr = f"PARALLAX_CI demands what this test skipped for: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The event loop of async tests and fixtures."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Callable[[str], str]]:
+    """A running PostgreSQL: the libpq URL of a database on it, by name."""
+    if SERVER in os.environ:
+        yield lambda name: _renamed(os.environ[SERVER], name)
+    else:
+        with embedded.start(Path(os.environ[RUN_DIR]), options=FAST) as running:
+            yield running.place.url
+
+
+@pytest.fixture(scope="session")
+def maintenance(server) -> Iterator[psycopg.Connection]:
+    """A connection for making and dropping databases; autocommit."""
+    with psycopg.connect(os.environ.get(SERVER) or server("postgres"), autocommit=True) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def template(server, maintenance) -> str:
+    """The name of a migrated database nobody connects to, made once for all processes."""
+    name, raw = f"{_run()}_template", f"{_run()}_raw"
+    with locks.exclusive(Path(os.environ[RUN_DIR], "template.lock"), seconds=60):
+        known = maintenance.execute("SELECT FROM pg_database WHERE datname = %s", [name])
+        if known.rowcount == 0:
+            _drop(maintenance, raw)
+            maintenance.execute(_named("CREATE DATABASE {}", raw))
+            migrations.upgrade(server(raw))
+            maintenance.execute(_named("ALTER DATABASE {} RENAME TO {}", raw, name))
+    return name
+
+
+@pytest.fixture
+def database(server, maintenance, template) -> Iterator[str]:
+    """The URL of a migrated database of this test's own."""
+    name = f"{_run()}_{secrets.token_hex(4)}"
+    clone = _named("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template)
+    maintenance.execute(clone)
+    yield server(name)
+    _drop(maintenance, name)
+
+
+@pytest.fixture
+async def connection(anyio_backend, database) -> AsyncIterator[psycopg.AsyncConnection]:
+    """An open connection to `database`, in autocommit."""
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as opened:
+        yield opened
+
+
+def _run() -> str:
+    return Path(os.environ[RUN_DIR]).name.replace("-", "_")
+
+
+def _named(statement: str, *names: str) -> sql.Composed:
+    return sql.SQL(statement).format(*map(sql.Identifier, names))
+
+
+def _drop(connection: psycopg.Connection, name: str) -> None:
+    connection.execute(_named("DROP DATABASE IF EXISTS {} WITH (FORCE)", name))
+
+
+def _renamed(url: str, database: str) -> str:
+    scheme, _, rest = url.partition("://")
+    authority, _, tail = rest.partition("/")
+    query = tail.partition("?")[2]
+    return f"{scheme}://{authority}/{database}" + (f"?{query}" if query else "")
