@@ -1,0 +1,23 @@
+"""`python -m tests.bench [NAME…]`: the benchmarks, one table. Each starts a database of its own."""
+
+import argparse
+
+from tests.bench import captures, fanout, report, snapshot, submissions
+
+BENCHES = {
+    "fanout": fanout.run,
+    "submissions": submissions.run,
+    "snapshot": snapshot.run,
+    "captures": captures.run,
+}
+
+parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}")
+parser.add_argument("--scale", type=float, default=1.0, help="share of the full size")
+arguments = parser.parse_args()
+if unknown := set(arguments.names) - BENCHES.keys():
+    parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+rows = []
+for name in arguments.names or BENCHES:
+    rows += BENCHES[name](arguments.scale)
+report.show(rows)

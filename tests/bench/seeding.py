@@ -1,0 +1,84 @@
+"""Parents put straight into the queue, as the API's transaction would, and waiting for their end."""
+
+import asyncio
+import time
+from typing import NamedTuple
+
+import psycopg
+
+from admission import keys
+from admission.keys import Issued
+from admission.limits import Limits
+from orchestrator.domain import ids
+from orchestrator.domain.plan import Plan
+from orchestrator.domain.regions import Region
+from orchestrator.store import lanes, parents
+from orchestrator.store.lanes import Place
+from orchestrator.store.parents import NewParent
+
+AT_ONCE = 500
+
+
+class Work(NamedTuple):
+    """Parents of one key, each of all surfaces × countries."""
+
+    parents: int
+    surfaces: tuple[str, ...]
+    countries: tuple[str, ...]
+
+    @property
+    def cells(self) -> int:
+        """Children of all of them."""
+        return self.parents * len(self.surfaces) * len(self.countries)
+
+
+def seed(url: str, name: str, work: Work, *, limits: Limits, lane: int) -> Issued:
+    """A new key with this work in its queue; `lane` is the concurrency of new lanes."""
+
+    async def insert() -> Issued:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            issued = await keys.create(connection, name, limits=limits)
+            plan = Plan(
+                query="best running shoes 2026",
+                surfaces=work.surfaces,
+                regions=tuple(map(Region, work.countries)),
+            )
+            places = [Place(cell.surface, cell.region.country) for cell in plan.cells()]
+            known = await lanes.ensure(connection, dict.fromkeys(places, lane))
+            cells = [known[place] for place in places]
+            for start in range(0, work.parents, AT_ONCE):
+                batch = range(start, min(work.parents, start + AT_ONCE))
+                new = [NewParent(ids.new(), issued.key.id, plan, cells) for _ in batch]
+                async with connection.transaction():
+                    await parents.insert(connection, new)
+            return issued
+
+    return asyncio.run(insert())
+
+
+ENDED = """
+SELECT count(*) FILTER (WHERE state = 'completed'), count(*) FILTER (WHERE finished_at IS NULL),
+       extract(epoch FROM max(finished_at) - min(started_at))::float8
+FROM parent
+"""
+
+RECORDED = """
+SELECT count(*) FROM child WHERE state = 'completed' AND length(result::text) > 500
+"""
+
+
+def span(url: str, work: Work, *, seconds: float) -> float:
+    """Seconds from the first parent's fan-out to the last one's end, all recorded, by the database."""
+    deadline = time.monotonic() + seconds
+    with psycopg.connect(url, autocommit=True) as connection:
+        while True:
+            completed, live, took = connection.execute(ENDED).fetchone() or (0, 1, 0.0)
+            if not live:
+                break
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{live} parents have not ended in {seconds} s")
+            connection.execute("SELECT pg_sleep(0.2)")
+        recorded = connection.execute(RECORDED).fetchone()
+    assert completed == work.parents, completed
+    assert recorded == (work.cells,), recorded
+    return float(took)

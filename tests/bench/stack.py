@@ -1,0 +1,99 @@
+"""The real thing for a benchmark: an embedded PostgreSQL, API and worker processes, a key."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+from admission import keys
+from admission.limits import Limits
+from orchestrator import embedded, listening
+from orchestrator.store import migrations
+
+NOWHERE = ("PARALLAX_DATABASE_URL", "PARALLAX_LISTEN_URL", "PARALLAX_CONFIG", "PARALLAX_DATA_DIR")
+
+
+@dataclass
+class Stack:
+    """One database and whatever was started on it; all of it ends with `running`."""
+
+    url: str
+    folder: Path
+    exits: ExitStack = field(repr=False)
+
+    def config(self, text: str) -> None:
+        """What the processes started after this find as their `parallax.toml`."""
+        (self.folder / "parallax.toml").write_text(textwrap.dedent(text))
+
+    def worker(self, *, slots: int) -> subprocess.Popen[bytes]:
+        """One worker process."""
+        return self._process([sys.executable, "-m", "workers", "--slots", str(slots)])
+
+    def api(self) -> str:
+        """One API process; its base URL. It answers: the socket was listening before it started."""
+        door = self.exits.enter_context(listening.listen("127.0.0.1", 0))
+        command = [sys.executable, "-m", "orchestrator", "serve"]
+        self._process(command, {listening.DESCRIPTOR: str(door.fileno())}, (door.fileno(),))
+        return listening.url(door)
+
+    def key(self, name: str, limits: Limits) -> str:
+        """The secret of a new key."""
+
+        async def create() -> str:
+            async with await psycopg.AsyncConnection.connect(self.url) as connection:
+                return (await keys.create(connection, name, limits=limits)).secret
+
+        return asyncio.run(create())
+
+    def _process(
+        self, command: list[str], extra: dict[str, str] | None = None, keep: tuple[int, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        inherited = {k: v for k, v in os.environ.items() if k not in NOWHERE}
+        config = self.folder / "parallax.toml"
+        settings = {"PARALLAX_DATABASE_URL": self.url, "PARALLAX_LOG_LEVEL": "warning"}
+        if config.exists():
+            settings["PARALLAX_CONFIG"] = str(config)
+        environment = inherited | settings | (extra or {})
+        process = subprocess.Popen(command, env=environment, pass_fds=keep)
+        self.exits.callback(_stop, process)
+        return process
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def running() -> Iterator[Stack]:
+    """A fresh database at PostgreSQL's default durability (fsync on)."""
+    with ExitStack() as exits:
+        folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="parallax-bench-")))
+        server = exits.enter_context(embedded.start(folder / "data"))
+        migrations.upgrade(server.url)
+        yield Stack(server.url, folder, exits)
+
+
+def wait_for_surfaces(here: Stack, *, seconds: float = 20) -> None:
+    """Return when a worker has registered its surfaces."""
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        for _ in range(int(seconds / 0.05)):
+            row = connection.execute(
+                "SELECT count(*), pg_sleep(0.05)::text FROM surface"
+            ).fetchone()
+            if row and row[0]:
+                return
+    raise TimeoutError("no worker registered its surfaces")

@@ -1,0 +1,50 @@
+"""Submissions over HTTP: one API process, every check on, each answered 202 is durable."""
+
+import asyncio
+import json
+
+import psycopg
+import uvloop
+
+from admission.limits import Limits
+from tests.bench import loading, stack
+from tests.bench.report import Row
+
+CONNECTIONS = 64
+BODY = json.dumps(
+    {"query": "best running shoes 2026", "surfaces": ["fast"], "regions": ["US", "GB", "DE", "FR"]}
+).encode()
+CONFIG = """
+[surfaces.fast]
+adapter = "simulator"
+concurrency = 1
+options.latency_ms = 60000
+"""
+
+
+def run(scale: float) -> list[Row]:
+    """Submissions a second with 64 clients that wait for their answer."""
+    count = max(100, int(20_000 * scale))
+    with stack.running() as here:
+        here.config(CONFIG)
+        worker = here.worker(slots=1)
+        secret = here.key("bench", Limits(queue_capacity=10**6, requests_per_minute=10**9))
+        url = here.api()
+        stack.wait_for_surfaces(here)
+        worker.terminate()
+        worker.wait()
+        submit = loading.request("POST", "/v1/search", secret, BODY)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(loading.load(url, lambda _: submit, count=200, connections=CONNECTIONS))
+            answered = runner.run(
+                loading.load(url, lambda _: submit, count=count, connections=CONNECTIONS)
+            )
+        with psycopg.connect(here.url) as connection:
+            stored = connection.execute("SELECT count(*) FROM parent").fetchone()
+    assert answered.statuses == {202: count}, answered.statuses
+    assert stored == (count + 200,), stored
+    return [
+        Row("submissions, one API process, durable", answered.rate, "/s", 3_000),
+        Row("  their p50", answered.percentile(0.5) * 1e3, "ms"),
+        Row("  their p99", answered.percentile(0.99) * 1e3, "ms"),
+    ]
