@@ -1,4 +1,7 @@
-"""Logs: one event line per unit of work, to stderr, as console text or JSON."""
+"""Logs: one event line per unit of work, to stderr, as console text or JSON.
+
+Tracebacks never show local variables: those of a request hold its caller's secret.
+"""
 
 import logging
 import sys
@@ -7,6 +10,10 @@ import structlog
 from structlog.typing import Processor
 
 from orchestrator.settings import Settings
+
+_frames = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
 
 
 def configure(settings: Settings) -> None:
@@ -18,9 +25,13 @@ def configure(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     rendered: list[Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [_frames, structlog.processors.JSONRenderer()]
         if settings.log == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     )
     structlog.configure(
         processors=[*shared, *rendered],

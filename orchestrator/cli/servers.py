@@ -107,9 +107,9 @@ def migrate(
 
 def openapi() -> None:
     """Print the OpenAPI document of the HTTP API."""
-    from orchestrator.api.openapi import document as described
+    from orchestrator.api.openapi import text
 
-    document(described())
+    typer.echo(text(), nl=False)
 
 
 COMMANDS = (up, serve, work, migrate, openapi)

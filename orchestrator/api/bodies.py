@@ -1,0 +1,114 @@
+"""Bodies: read within their bound, decoded as strict JSON, rid of what nothing can store."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+from litestar.types import Receive, Scope
+
+from orchestrator.api import problems
+from orchestrator.api.problems import Fault, Problem
+from orchestrator.api.stamps import header
+
+LARGEST_BYTES = 256 * 1024
+_JSON = re.compile(rb"application/([\w.-]+\+)?json *(;.*)?", re.IGNORECASE)
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_REPLACEMENT = "\ufffd"
+
+
+class Decoded(NamedTuple):
+    """A JSON value and the faults of its characters; those were replaced, for checks to go on."""
+
+    value: Any
+    faults: list[Fault]
+
+
+async def read(scope: Scope, receive: Receive) -> bytes | Problem:
+    """The body, or why it is not wanted: not JSON by its headers, or more than 256 KiB."""
+    kind = header(scope, b"content-type")
+    if kind is not None and not _JSON.fullmatch(kind):
+        return problems.not_json()
+    if header(scope, b"content-encoding") not in {None, b"identity"}:
+        return problems.not_json("Send the body as it is, without Content-Encoding.")
+    length = header(scope, b"content-length")
+    if length is not None and length.isdigit() and int(length) > LARGEST_BYTES:
+        return problems.too_large(LARGEST_BYTES)
+    return await _receive(receive)
+
+
+async def _receive(receive: Receive) -> bytes | Problem:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return problems.fault("", "The body ended early.")
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BYTES:
+            return problems.too_large(LARGEST_BYTES)
+        if not message.get("more_body"):
+            return body
+
+
+def decode(body: bytes) -> Decoded | Fault:
+    """The JSON value of a body, or why it is none."""
+    try:
+        value = msgspec.json.decode(body)
+    except RecursionError:
+        return Fault(path="", message="The JSON is nested too deeply.")
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return _surrogates(body) or _malformed(body, error)
+    if b"\\u0000" in body:
+        faults: list[Fault] = []
+        return Decoded(_scrub(value, "", faults), faults)
+    return Decoded(value, [])
+
+
+def _malformed(body: bytes, error: Exception) -> Fault:
+    if not body.strip():
+        return Fault(path="", message="The body is empty; send a JSON object.")
+    said = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+    return Fault(path="", message=f"The body is not JSON: {said}.")
+
+
+def _surrogates(body: bytes) -> Decoded | None:
+    """A body whose only sin is lone surrogates, which the strict decoder does not place."""
+    if b"\\ud" not in body.lower():
+        return None
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    faults: list[Fault] = []
+    value = _scrub(value, "", faults)
+    return Decoded(value, faults) if faults else None
+
+
+def _scrub(value: Any, path: str, faults: list[Fault]) -> Any:
+    """The value with U+FFFD for each NUL and lone surrogate; `faults` gets their paths."""
+    match value:
+        case str():
+            return _clean(value, path, faults)
+        case list():
+            return [_scrub(item, f"{path}[{n}]", faults) for n, item in enumerate(value)]
+        case dict():
+            return dict(_scrub_items(value, path, faults))
+        case _:
+            return value
+
+
+def _scrub_items(
+    value: dict[str, Any], path: str, faults: list[Fault]
+) -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        name = _UNSTORABLE.sub(_REPLACEMENT, key)
+        inside = f"{path}.{name}" if path else name
+        yield _clean(key, inside, faults), _scrub(item, inside, faults)
+
+
+def _clean(text: str, path: str, faults: list[Fault]) -> str:
+    clean = _UNSTORABLE.sub(_REPLACEMENT, text)
+    if clean != text:
+        faults.append(Fault(path=path, message="NUL and lone surrogates are not allowed."))
+    return clean

@@ -1,0 +1,45 @@
+"""Values that may be a moment old, so that the hot path pays no round trip for them."""
+
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
+
+import anyio
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Cached(Generic[K, V]):
+    """Keeps about `largest` values for `seconds`; of many callers of an absent one, one loads it.
+
+    None is never kept: what is not there now may be there at once. When it is full it starts anew,
+    which costs each key one load; that is cheaper than an order of use kept on every hit.
+    """
+
+    def __init__(self, *, seconds: float, largest: int) -> None:
+        self._seconds = seconds
+        self._largest = largest
+        self._kept: dict[K, tuple[float, V]] = {}
+        self._loading: WeakValueDictionary[K, anyio.Lock] = WeakValueDictionary()
+
+    def peek(self, key: K) -> V | None:
+        """The value kept under the key, without waiting for one."""
+        until, value = self._kept.get(key, (0.0, None))
+        return value if until > time.monotonic() else None
+
+    async def get(self, key: K, load: Callable[[], Awaitable[V | None]]) -> V | None:
+        """The value kept under the key, or what `load` brings now."""
+        if (value := self.peek(key)) is not None:
+            return value
+        lock = self._loading.setdefault(key, anyio.Lock())
+        async with lock:
+            if (value := self.peek(key)) is None and (value := await load()) is not None:
+                self._keep(key, value)
+        return value
+
+    def _keep(self, key: K, value: V) -> None:
+        if len(self._kept) >= self._largest:
+            self._kept.clear()
+        self._kept[key] = (time.monotonic() + self._seconds, value)

@@ -1,0 +1,130 @@
+"""What the server has room for, serves and is: the snapshot, the surfaces, its health."""
+
+from typing import Any, Literal
+
+from litestar import Request, get
+
+from orchestrator import snapshot
+from orchestrator.api import problems, queries, services
+from orchestrator.api.catalogue import Catalogue
+from orchestrator.api.replies import Reply, document
+from orchestrator.domain.envelope import SCHEMA_VERSION, Method, Wire
+from orchestrator.store import lanes, nodes
+from orchestrator.store.lanes import LaneRow
+from orchestrator.surfaces import SurfaceDescriptor
+
+AnyRequest = Request[Any, Any, Any]
+PATIENCE_SECONDS = 2.0
+"""How long a health check waits for a connection."""
+
+
+class SurfaceLimits(Wire):
+    """The limits of a surface: children of a lane at once, its starts, tries, seconds a try."""
+
+    concurrency: int
+    rate: str | None
+    attempts: int
+    timeout_seconds: float
+
+
+class Breaker(Wire):
+    """Whether a lane is cut off after repeated failures, and until when."""
+
+    state: Literal["closed", "open", "half_open"] = "closed"
+    until: str | None = None
+
+
+class LaneView(Wire):
+    """A surface seen from a country; `adaptive_limit` is its limit at the moment."""
+
+    country: str
+    concurrency: int
+    adaptive_limit: int
+    breaker: Breaker
+
+
+class SurfaceView(Wire):
+    """A surface that can be asked; `regions` null means every country."""
+
+    name: str
+    adapter: str
+    method: Method
+    regions: tuple[str, ...] | None
+    limits: SurfaceLimits
+    live_workers: int
+    options_schema: dict[str, Any]
+    lanes: tuple[LaneView, ...]
+
+
+class Surfaces(Wire):
+    """The answer to `GET /v1/surfaces`."""
+
+    surfaces: tuple[SurfaceView, ...]
+
+
+class Health(Wire):
+    """The answer to `GET /v1/health`."""
+
+    status: Literal["ok"] = "ok"
+    schema_version: str = SCHEMA_VERSION
+
+
+@get("/v1/async/status")
+async def status(request: AnyRequest) -> Reply:
+    """The snapshot of the key: one statement, as of one moment."""
+    async with services.of(request.scope).pool.connection() as connection:
+        return document(await snapshot.take(connection, request.scope["auth"]))
+
+
+@get("/v1/surfaces")
+async def surfaces(request: AnyRequest) -> Reply:
+    """What can be asked, from where, and who serves it."""
+    here = services.of(request.scope)
+    existing = await here.catalogue()
+    async with here.pool.connection() as connection:
+        rows = await lanes.all_lanes(connection)
+    return document(Surfaces(surfaces=tuple(_surfaces(existing, rows))))
+
+
+@get("/v1/health")
+async def health(request: AnyRequest) -> Reply:
+    """Whether the database answers, and with `?ready=1` whether a worker lives."""
+    async with services.of(request.scope).pool.connection(PATIENCE_SECONDS) as connection:
+        serving = await nodes.serving(connection)
+    if queries.of(request.scope).get("ready") == "1" and not serving:
+        return problems.reply(problems.unavailable("No worker lives."), request.scope)
+    return document(Health())
+
+
+def _surfaces(existing: Catalogue, rows: list[LaneRow]) -> list[SurfaceView]:
+    return [
+        _surface(surface, existing.workers.get(surface.name, 0), rows)
+        for surface in existing.surfaces.values()
+    ]
+
+
+def _surface(surface: SurfaceDescriptor, workers: int, rows: list[LaneRow]) -> SurfaceView:
+    return SurfaceView(
+        name=surface.name,
+        adapter=surface.adapter,
+        method=surface.method,
+        regions=surface.countries,
+        limits=SurfaceLimits(
+            concurrency=surface.concurrency,
+            rate=None,
+            attempts=surface.attempts,
+            timeout_seconds=surface.timeout_seconds,
+        ),
+        live_workers=workers,
+        options_schema=surface.options_schema,
+        lanes=tuple(_lane(row) for row in rows if row.surface == surface.name),
+    )
+
+
+def _lane(row: LaneRow) -> LaneView:
+    return LaneView(
+        country=row.country,
+        concurrency=row.concurrency,
+        adaptive_limit=row.concurrency,
+        breaker=Breaker(),
+    )

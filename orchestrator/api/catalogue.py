@@ -1,0 +1,105 @@
+"""What can be captured: the registered surfaces, who serves them, and what a plan asks beyond."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from psycopg import AsyncConnection
+from referencing import Registry
+
+from orchestrator.api.codes import Code
+from orchestrator.api.problems import Fault, Problem
+from orchestrator.domain.envelope import Warning  # noqa: A004 - the contract's word
+from orchestrator.domain.plan import Plan
+from orchestrator.store import nodes
+from orchestrator.store import surfaces as registered
+from orchestrator.surfaces import SurfaceDescriptor
+
+LONGEST_MESSAGE = 300
+
+
+class Catalogue(NamedTuple):
+    """The surfaces by name, the live worker processes of each, and the checks of its options."""
+
+    surfaces: dict[str, SurfaceDescriptor]
+    workers: Mapping[str, int]
+    checks: Mapping[str, Draft202012Validator]
+
+
+async def read(connection: AsyncConnection) -> Catalogue:
+    """The catalogue as the database has it now."""
+    surfaces = await registered.all_surfaces(connection)
+    return make(surfaces, await nodes.serving(connection))
+
+
+def make(surfaces: list[SurfaceDescriptor], workers: Mapping[str, int]) -> Catalogue:
+    """The catalogue of these surfaces. A schema may refer to nothing outside itself."""
+    nothing: Registry[Any] = Registry()
+    return Catalogue(
+        {surface.name: surface for surface in surfaces},
+        workers,
+        {s.name: Draft202012Validator(s.options_schema, registry=nothing) for s in surfaces},
+    )
+
+
+def unsupported(plan: Plan, catalogue: Catalogue) -> Problem | None:
+    """Why some cell of the plan can never be captured here; one such cell refuses them all."""
+    unknown = [name for name in plan.surfaces if name not in catalogue.surfaces]
+    faults = [*_unsupported(plan, catalogue)]
+    if not faults:
+        return None
+    exist = ", ".join(map(_served, catalogue.surfaces.values()))
+    cells = "; ".join(fault.message for fault in faults)
+    return Problem(
+        Code.UNSUPPORTED_SURFACE if unknown else Code.UNSUPPORTED_REGION,
+        f"These cells cannot be captured here: {cells}. What exists: {exist}.",
+        faults,
+    )
+
+
+def _unsupported(plan: Plan, catalogue: Catalogue) -> Iterator[Fault]:
+    for place, name in enumerate(plan.surfaces):
+        if (surface := catalogue.surfaces.get(name)) is None:
+            everywhere = ", ".join(dict.fromkeys(region.country for region in plan.regions))
+            yield Fault(path=f"surfaces[{place}]", message=f"{name} in {everywhere}")
+            continue
+        for at, region in enumerate(plan.regions):
+            if surface.countries is not None and region.country not in surface.countries:
+                yield Fault(path=f"regions[{at}].country", message=f"{name} in {region.country}")
+
+
+def _served(surface: SurfaceDescriptor) -> str:
+    where = "any country" if surface.countries is None else ", ".join(surface.countries)
+    return f"{surface.name} ({where})"
+
+
+def option_faults(plan: Plan, catalogue: Catalogue) -> list[Fault]:
+    """What the published schemas of the surfaces say against the plan's options."""
+    return [
+        fault
+        for name, options in plan.options.items()
+        for fault in _against(catalogue.checks[name], f"options.{name}", options)
+    ]
+
+
+def _against(check: Draft202012Validator, path: str, options: Any) -> list[Fault]:
+    try:
+        errors = sorted(check.iter_errors(options), key=lambda error: error.json_path)
+        return [_fault(path, error) for error in errors]
+    except (OverflowError, ValueError):
+        return [Fault(path=path, message="Holds a number that is too large.")]
+
+
+def _fault(path: str, error: ValidationError) -> Fault:
+    inside = error.json_path.removeprefix("$")
+    return Fault(path=path + inside, message=f"{error.message[:LONGEST_MESSAGE]}.")
+
+
+def warnings(plan: Plan, catalogue: Catalogue) -> tuple[Warning, ...]:
+    """What the submitter should know although the plan is admitted."""
+    return tuple(
+        Warning(code="no_worker", message=f"No live worker serves {name} now; its cells wait.")
+        for name in plan.surfaces
+        if not catalogue.workers.get(name)
+    )

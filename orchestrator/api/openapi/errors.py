@@ -1,0 +1,113 @@
+"""The errors of the OpenAPI document: which codes a status has, with an example of each."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import msgspec
+
+from admission.limits import Limits
+from admission.refusals import Refusal, RefusalCode, Watch
+from orchestrator.api import problems
+from orchestrator.api.bodies import LARGEST_BYTES
+from orchestrator.api.codes import STATUSES, Code
+from orchestrator.api.openapi.examples import NOW
+from orchestrator.api.openapi.headers import COMMON, RATE, references
+from orchestrator.api.problems import Error, ErrorDocument, Fault, Problem
+from orchestrator.domain.times import rfc3339
+
+_FULL = Refusal(
+    code=RefusalCode.QUEUE_CAPACITY_EXCEEDED,
+    watch=Watch.ADMISSION_QUEUE,
+    limit=200,
+    current=200,
+    requested=1,
+    retry_after_seconds=3,
+)
+UNKNOWN = HTTPStatus.UNAUTHORIZED
+_UNSUPPORTED = "These cells cannot be captured here: {}. What exists: chatgpt (any country)."
+
+
+class _Known(NamedTuple):
+    problem: Problem
+    headers: tuple[str, ...] = ()
+
+
+KNOWN: dict[Code, _Known] = {
+    Code.VALIDATION_FAILED: _Known(problems.fault("regions[2].country", "Must be text.")),
+    Code.UNSUPPORTED_SURFACE: _Known(
+        Problem(
+            Code.UNSUPPORTED_SURFACE,
+            _UNSUPPORTED.format("altavista in US"),
+            [Fault(path="surfaces[0]", message="altavista in US")],
+        )
+    ),
+    Code.UNSUPPORTED_REGION: _Known(
+        Problem(
+            Code.UNSUPPORTED_REGION,
+            _UNSUPPORTED.format("chatgpt in AQ"),
+            [Fault(path="regions[0].country", message="chatgpt in AQ")],
+        )
+    ),
+    Code.MISSING_API_KEY: _Known(problems.missing_key(), ("WWW-Authenticate",)),
+    Code.INVALID_API_KEY_FORMAT: _Known(problems.malformed_key(), ("WWW-Authenticate",)),
+    Code.INVALID_OR_EXPIRED_API_KEY: _Known(problems.unknown_key(), ("WWW-Authenticate",)),
+    Code.JOB_NOT_FOUND: _Known(problems.job_not_found()),
+    Code.NOT_FOUND: _Known(problems.not_found()),
+    Code.METHOD_NOT_ALLOWED: _Known(problems.method_not_allowed("GET, OPTIONS"), ("Allow",)),
+    Code.PAYLOAD_TOO_LARGE: _Known(problems.too_large(LARGEST_BYTES)),
+    Code.UNSUPPORTED_MEDIA_TYPE: _Known(problems.not_json()),
+    Code.QUEUE_CAPACITY_EXCEEDED: _Known(
+        problems.refused(_FULL, Limits()),
+        ("Retry-After", "X-Concurrency-Limit", "X-Concurrency-Running", "X-Concurrency-Queued"),
+    ),
+    Code.INTERNAL_SERVER_ERROR: _Known(problems.surprise()),
+    Code.SERVICE_UNAVAILABLE: _Known(problems.database_away(), ("Retry-After",)),
+}
+
+
+def responses(*codes: Code, keyed: bool) -> dict[str, Any]:
+    """The response objects of these codes, grouped by status; `keyed` ones tell the rate too."""
+    by_status: dict[HTTPStatus, list[Code]] = {}
+    for code in codes:
+        by_status.setdefault(STATUSES[code], []).append(code)
+    return {
+        str(status.value): _response(
+            by_status[status], (*COMMON, *(RATE if keyed and status != UNKNOWN else ()))
+        )
+        for status in sorted(by_status)
+    }
+
+
+def examples() -> dict[str, Any]:
+    """An error document of each code."""
+    return {code.value: _example(code) for code in Code}
+
+
+def _response(codes: Sequence[Code], common: Sequence[str]) -> dict[str, Any]:
+    own = dict.fromkeys(name for code in codes for name in KNOWN[code].headers)
+    return {
+        "description": " · ".join(codes),
+        "headers": references(*common, *own),
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/ErrorDocument"},
+                "examples": {
+                    code.value: {"$ref": f"#/components/examples/{code.value}"} for code in codes
+                },
+            }
+        },
+    }
+
+
+def _example(code: Code) -> Any:
+    problem = KNOWN[code].problem
+    error = Error(
+        code=code,
+        message=problem.message,
+        status=STATUSES[code].value,
+        timestamp=rfc3339(NOW),
+        request_id="5f1c0a9be2d34c7788aa0011",
+        details=problem.details,
+    )
+    return msgspec.to_builtins(ErrorDocument(error=error))

@@ -1,0 +1,176 @@
+"""Examples for the OpenAPI document, made by the code that makes the real thing."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from orchestrator.api.capacity import (
+    Breaker,
+    Health,
+    LaneView,
+    SurfaceLimits,
+    Surfaces,
+    SurfaceView,
+)
+from orchestrator.domain import ids, views
+from orchestrator.domain.documents import Accepted, FlatResults, Results
+from orchestrator.domain.envelope import Answer, Capture, Evidence, Provenance, Seen, Source
+from orchestrator.domain.plan import Plan
+from orchestrator.domain.regions import Region
+from orchestrator.domain.rows import ChildRow, ParentRow
+from orchestrator.domain.states import ChildState, ParentState
+from orchestrator.domain.times import rfc3339
+
+NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+PARENT = UUID("0199f3a0-5c00-7000-8000-0242ac120002")
+JOB = ids.text(PARENT)
+SURFACES = ("chatgpt", "perplexity")
+SUBMISSION = {
+    "query": "best running shoes",
+    "surfaces": list(SURFACES),
+    "regions": ["US", {"country": "GB", "city": "London"}],
+    "metadata": {"campaign": "spring"},
+}
+
+_SURFACE = SurfaceView(
+    name="chatgpt",
+    adapter="simulator",
+    method="simulator",
+    regions=None,
+    limits=SurfaceLimits(concurrency=100, rate=None, attempts=4, timeout_seconds=30.0),
+    live_workers=1,
+    options_schema={"type": "object"},
+    lanes=(LaneView(country="US", concurrency=100, adaptive_limit=100, breaker=Breaker()),),
+)
+
+
+def documents() -> dict[str, Any]:
+    """An example of each document, by its name."""
+    parent, rows = _parent(), _rows()
+    cells = list(parent.plan.cells())
+    envelopes = tuple(views.envelopes(parent, cells[:1], rows, {"chatgpt": _SURFACE}))
+    return {
+        "Accepted": _plain(
+            Accepted(
+                job_id=JOB,
+                status="queued",
+                children=tuple(ids.child_text(JOB, c.surface, c.token) for c in cells),
+                warnings=(),
+            )
+        ),
+        "JobRead": _plain(views.job_read(parent, rows)),
+        "Envelope": _plain(envelopes[0]),
+        "FlatResult": _plain(views.flat(envelopes[0])),
+        "Results": _plain(Results(results=envelopes, next_cursor="bzE")),
+        "FlatResults": _plain(
+            FlatResults(results=tuple(map(views.flat, envelopes)), next_cursor="bzE")
+        ),
+        "Surfaces": _plain(Surfaces(surfaces=(_SURFACE,))),
+        "Health": _plain(Health()),
+        "Snapshot": SNAPSHOT,
+    }
+
+
+def _plain(document: msgspec.Struct) -> Any:
+    return msgspec.to_builtins(document)
+
+
+def _parent() -> ParentRow:
+    plan = Plan(
+        query="best running shoes",
+        surfaces=SURFACES,
+        regions=(Region(country="US"), Region(country="GB", city="London")),
+        metadata={"campaign": "spring"},
+    )
+    return ParentRow(
+        id=PARENT,
+        key_id=1,
+        state=ParentState.PROCESSING,
+        priority=5,
+        total=4,
+        done=1,
+        failed=0,
+        canceled=0,
+        expired=0,
+        run=1,
+        plan=plan,
+        created_at=NOW,
+        started_at=NOW + timedelta(seconds=1),
+        finished_at=None,
+    )
+
+
+def _rows() -> list[ChildRow]:
+    return [
+        _row(1, ChildState.COMPLETED, _capture()),
+        _row(2, ChildState.PROCESSING),
+        _row(3, ChildState.QUEUED),
+        _row(4, ChildState.QUEUED),
+    ]
+
+
+def _row(ordinal: int, state: ChildState, capture: msgspec.Raw | None = None) -> ChildRow:
+    started = None if state is ChildState.QUEUED else NOW + timedelta(seconds=1)
+    return ChildRow(
+        parent_id=PARENT,
+        ordinal=ordinal,
+        state=state,
+        attempt=0 if started is None else 1,
+        run_at=None,
+        started_at=started,
+        claimed_at=started,
+        finished_at=NOW + timedelta(seconds=3.25) if state.ended else None,
+        error=None,
+        log=(),
+        capture=capture,
+        response_code=200 if state.ended else None,
+    )
+
+
+def _capture() -> msgspec.Raw:
+    text = "Most reviews name three shoes."
+    page = Source(id=1, url="https://example.com/shoes", title="Shoes", char_ranges=((0, 30),))
+    capture = Capture(
+        answer=Answer(text=text, markdown=text),
+        evidence=Evidence(sources=(page,)),
+        provenance=Provenance(
+            adapter="simulator",
+            method="simulator",
+            region=Seen(requested="US", effective="US"),
+            surface_present=True,
+            captured_at=rfc3339(NOW + timedelta(seconds=3.25)),
+        ),
+    )
+    return msgspec.Raw(msgspec.json.encode(capture))
+
+
+SNAPSHOT = {
+    "admissionQueue": {
+        "depth": 9,
+        "capacity": 200,
+        "waiting": 9,
+        "reserved": 0,
+        "delayed": 0,
+        "held": [],
+        "drainPerSecond": 3.2,
+        "oldestAgeSeconds": 4.1,
+    },
+    "syncConcurrency": {"limit": 8, "running": 0},
+    "requestRate": {"limit": 600, "remaining": 600, "resetAt": rfc3339(NOW)},
+    "inflight": {
+        "total": 45,
+        "waiting": 18,
+        "queued": 7,
+        "processing": 20,
+        "bySurface": {"chatgpt": 25, "perplexity": 20},
+        "byRegion": {"GB": 15, "US": 30},
+    },
+    "queuedTasks": 25,
+    "processingTasks": 20,
+    "priorityBreakdown": [{"priority": 10, "count": 5}, {"priority": 5, "count": 20}],
+    "concurrency": {"used": 20, "max": 58},
+    "headroom": {"async": 191, "sync": 8},
+    "asOf": rfc3339(NOW),
+}

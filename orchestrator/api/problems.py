@@ -1,0 +1,184 @@
+"""Problems: every no this API can say, in its one shape."""
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, assert_never
+
+from litestar.types import Scope
+
+from admission.limits import Limits
+from admission.refusals import Refusal, RefusalCode
+from orchestrator.api.codes import STATUSES, Code
+from orchestrator.api.replies import Header, Reply, document
+from orchestrator.api.stamps import request_id
+from orchestrator.domain.envelope import Wire
+from orchestrator.domain.times import rfc3339
+
+AWAY_SECONDS = 2
+"""When to come back to a server whose database is away."""
+CHALLENGE = ((b"www-authenticate", b"Bearer"),)
+
+
+class Problem(NamedTuple):
+    """A typed no on its way out. `message` is for people and says what to do."""
+
+    code: Code
+    message: str
+    details: Any = None
+    headers: tuple[Header, ...] = ()
+
+
+class Fault(Wire):
+    """One thing wrong with a request, and where: `regions[2].country`."""
+
+    path: str
+    message: str
+
+
+class Error(Wire):
+    """What clients read of a problem."""
+
+    code: Code
+    message: str
+    status: int
+    timestamp: str
+    request_id: str
+    details: Any
+
+
+class ErrorDocument(Wire):
+    """The body of every error."""
+
+    error: Error
+
+
+def reply(problem: Problem, scope: Scope) -> Reply:
+    """The problem as a response."""
+    status = STATUSES[problem.code].value
+    error = Error(
+        code=problem.code,
+        message=problem.message,
+        status=status,
+        timestamp=rfc3339(datetime.now(UTC)),
+        request_id=request_id(scope),
+        details=problem.details,
+    )
+    return document(ErrorDocument(error=error), status=status, headers=problem.headers)
+
+
+def invalid(faults: list[Fault]) -> Problem:
+    """A request with these faults, all of them."""
+    things = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    message = f"The request has {things}; `details` says where and what is allowed."
+    return Problem(Code.VALIDATION_FAILED, message, faults)
+
+
+def fault(path: str, message: str) -> Problem:
+    """A request with one fault."""
+    return invalid([Fault(path=path, message=message)])
+
+
+def unavailable(message: str, *, seconds: int = AWAY_SECONDS) -> Problem:
+    """The server cannot serve this now, but may soon."""
+    return Problem(Code.SERVICE_UNAVAILABLE, message, headers=((b"retry-after", b"%d" % seconds),))
+
+
+def database_away() -> Problem:
+    """PostgreSQL cannot be reached, or takes no more."""
+    return unavailable("The database cannot be reached at the moment.")
+
+
+def no_surfaces() -> Problem:
+    """Nothing can be asked yet."""
+    return unavailable("No worker has registered its surfaces yet.", seconds=5)
+
+
+def missing_key() -> Problem:
+    """No `Authorization: Bearer …`."""
+    message = "Send your API key: Authorization: Bearer sk_live_…"
+    return Problem(Code.MISSING_API_KEY, message, headers=CHALLENGE)
+
+
+def malformed_key() -> Problem:
+    """Something that no key looks like."""
+    message = "This is not an API key: sk_live_ and at least 32 url-safe characters."
+    return Problem(Code.INVALID_API_KEY_FORMAT, message, headers=CHALLENGE)
+
+
+def unknown_key() -> Problem:
+    """Unknown, expired and revoked look alike."""
+    message = "This API key is unknown, expired or revoked."
+    return Problem(Code.INVALID_OR_EXPIRED_API_KEY, message, headers=CHALLENGE)
+
+
+def job_not_found() -> Problem:
+    """Unknown, somebody else's and pruned look alike."""
+    return Problem(Code.JOB_NOT_FOUND, "This API key has no such job.")
+
+
+def not_found() -> Problem:
+    """A path that is not one."""
+    message = "Nothing is served at this path; GET /schema/openapi.json lists what is."
+    return Problem(Code.NOT_FOUND, message)
+
+
+def method_not_allowed(allowed: str) -> Problem:
+    """A method the path does not have."""
+    message = f"This path takes {allowed}."
+    return Problem(Code.METHOD_NOT_ALLOWED, message, headers=((b"allow", allowed.encode()),))
+
+
+def too_large(largest_bytes: int) -> Problem:
+    """More than anybody needs."""
+    return Problem(Code.PAYLOAD_TOO_LARGE, f"The body may have {largest_bytes:,} bytes.")
+
+
+def not_json(message: str = "Send JSON, with Content-Type: application/json.") -> Problem:
+    """A body in a form nobody reads here."""
+    return Problem(Code.UNSUPPORTED_MEDIA_TYPE, message)
+
+
+def surprise() -> Problem:
+    """A fault of this server, told without internals."""
+    message = "Something went wrong on the server; its log has it under this request id."
+    return Problem(Code.INTERNAL_SERVER_ERROR, message)
+
+
+class Watched(Wire):
+    """The details of a 429: the limit met, and the field of the snapshot to watch."""
+
+    limit: int
+    current: int
+    requested: int
+    watch: str
+    retry_after_seconds: int
+
+
+def refused(refusal: Refusal, limits: Limits) -> Problem:
+    """An admission that was refused, with the numbers a client can wait by."""
+    match refusal.code:
+        case RefusalCode.QUEUE_CAPACITY_EXCEEDED:
+            code, depth = Code.QUEUE_CAPACITY_EXCEEDED, refusal.current
+            message = (
+                f"The admission queue of this API key is full ({refusal.current} of"
+                f" {refusal.limit}). Retry in {refusal.retry_after_seconds} s."
+            )
+        case _:
+            assert_never(refusal.code)
+    details = Watched(
+        limit=refusal.limit,
+        current=refusal.current,
+        requested=refusal.requested,
+        watch=refusal.watch,
+        retry_after_seconds=refusal.retry_after_seconds,
+    )
+    return Problem(
+        code,
+        message,
+        details,
+        (
+            (b"retry-after", str(refusal.retry_after_seconds).encode()),
+            (b"x-concurrency-limit", str(limits.sync_limit).encode()),
+            (b"x-concurrency-running", b"0"),
+            (b"x-concurrency-queued", str(depth).encode()),
+        ),
+    )

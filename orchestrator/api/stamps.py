@@ -1,0 +1,50 @@
+"""What every response carries: the request's id, the server's version and, with a key, its rate."""
+
+import os
+import re
+import time
+from typing import cast
+
+from litestar.types import Message, Scope
+
+from admission.keys import Key
+from orchestrator.api import VERSION
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_VERSION = (b"x-parallax-version", VERSION.encode())
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first header of this (lower-case) name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return value
+    return None
+
+
+def request_id(scope: Scope) -> str:
+    """The caller's id of this request when it is usable, else one made here; the same all along."""
+    state = cast("dict[str, str]", scope["state"])
+    if "request_id" not in state:
+        given = header(scope, b"x-request-id")
+        usable = given is not None and _REQUEST_ID.fullmatch(given)
+        state["request_id"] = given.decode() if given and usable else os.urandom(12).hex()
+    return state["request_id"]
+
+
+async def stamp(message: Message, scope: Scope) -> None:
+    """Add the common headers to a response that starts.
+
+    The rate is at its neutral value: nothing is counted against it here.
+    """
+    if message["type"] != "http.response.start":
+        return
+    extra = [(b"x-request-id", request_id(scope).encode()), _VERSION]
+    if isinstance(key := scope.get("auth"), Key):
+        limit = b"%d" % key.limits.requests_per_minute
+        extra += [
+            (b"x-ratelimit-limit", limit),
+            (b"x-ratelimit-remaining", limit),
+            (b"x-ratelimit-reset", b"%d" % time.time()),
+        ]
+    message["headers"] = [*message["headers"], *extra]
