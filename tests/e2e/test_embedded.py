@@ -138,9 +138,13 @@ def test_a_killed_server_comes_back_while_it_is_used(data_dir):
     """After kill -9 PostgreSQL is started again, with everything committed, at the same URL."""
     with embedded.start(data_dir) as server:
         once(server, "CREATE TABLE committed AS SELECT 1")
-        os.kill(postmaster(server), signal.SIGKILL)
+        killed = postmaster(server)
+        parent = guardian(server)
+        os.kill(killed, signal.SIGKILL)
+        assert gone(killed)
         with embedded.start(data_dir) as again:
             assert again.url == server.url
+            assert guardian(server) == parent
             assert scalar(server, "SELECT count(*) FROM committed") == 1
 
 

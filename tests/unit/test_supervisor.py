@@ -46,10 +46,10 @@ server.serve_forever()
 WORK = """
 import os, signal
 def drain(*_):
-    print("drained", flush=True)
+    os.write(1, b"drained\\n")
     raise SystemExit
 signal.signal(signal.SIGTERM, drain)
-print("worker", os.getpid(), flush=True)
+os.write(1, f"worker {os.getpid()}\\n".encode())
 signal.pause()
 """
 STUBBORN = WORK.replace("raise SystemExit", "signal.pause()")
