@@ -49,7 +49,11 @@ class Gate(Generic[Entry]):
         self._batcher.close()
 
     async def _flush(self, asked: list[tuple[Demand, Entry]]) -> list[Decision]:
-        async with self._pool.connection() as connection, connection.transaction():
+        async with (
+            self._pool.connection() as connection,
+            connection.pipeline(),  # two round trips in all: BEGIN and the lock, the rest
+            connection.transaction(),
+        ):
             locked = await usage.lock(connection, (demand.key_id for demand, _ in asked))
             decisions = []
             for demand, _ in asked:

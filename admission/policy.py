@@ -43,4 +43,6 @@ def retry_after(missing: int, drain_per_second: float) -> int:
     """
     if drain_per_second <= 0:
         return 15
-    return max(1, min(LONGEST_WAIT_SECONDS, math.ceil(missing / drain_per_second)))
+    if missing >= LONGEST_WAIT_SECONDS * drain_per_second:
+        return LONGEST_WAIT_SECONDS
+    return max(1, math.ceil(missing / drain_per_second))

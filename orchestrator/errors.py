@@ -1,5 +1,11 @@
 """The exceptions a person meets. Expected endings are values; these stop a command."""
 
+BROKEN_CONFIGURATION = 78
+"""The exit code (EX_CONFIG) by which a process tells its supervisor not to start it again."""
+
+SUPERVISED = "PARALLAX_SUPERVISED"
+"""Set in the environment of what `parallax up` starts; other callers get 1 for every failure."""
+
 
 class ParallaxError(Exception):
     """Something a person can mend; its text is one clear line and says how."""

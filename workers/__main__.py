@@ -11,7 +11,7 @@ import uvloop
 
 from orchestrator import configuration, observability, settings
 from orchestrator.configuration import Configuration
-from orchestrator.errors import ConfigError, ParallaxError
+from orchestrator.errors import BROKEN_CONFIGURATION, SUPERVISED, ConfigError, ParallaxError
 from orchestrator.settings import Settings
 from workers import node
 from workers.adapters import discovery
@@ -21,7 +21,7 @@ DEFAULT_SLOTS = 256
 
 
 def main() -> int:
-    """Run until told to stop; 0 after a drain, 78 when the configuration cannot be used."""
+    """Run until told to stop: 0 after a drain, else 1; a supervisor gets 78 for bad settings."""
     arguments = _arguments()
     try:
         here = settings.load()
@@ -32,11 +32,11 @@ def main() -> int:
             runner.run(node.run(here, url, slots=arguments.slots, served=served))
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201 - for the person who started it
-        return os.EX_CONFIG
+        return BROKEN_CONFIGURATION if SUPERVISED in os.environ else 1
     except (ParallaxError, psycopg.OperationalError) as error:
         print(f"The worker cannot run: {error}", file=sys.stderr)  # noqa: T201 - as above
-        return os.EX_UNAVAILABLE
-    return os.EX_OK
+        return 1
+    return 0
 
 
 def _database(here: Settings) -> str:

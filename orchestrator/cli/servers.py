@@ -10,7 +10,7 @@ import typer
 
 from orchestrator.cli.options import AsJson
 from orchestrator.cli.output import document, note
-from orchestrator.errors import ConfigError
+from orchestrator.errors import BROKEN_CONFIGURATION, ConfigError
 
 if TYPE_CHECKING:
     from orchestrator.settings import Settings
@@ -134,8 +134,6 @@ def _serving(host: str | None, port: int | None) -> "Settings":
 
 def _supervised(process: Callable[[], int]) -> int:
     """Tell a supervisor by the exit code that starting this again would not help."""
-    from orchestrator.supervisor import BROKEN_CONFIGURATION
-
     try:
         return process()
     except ConfigError as error:

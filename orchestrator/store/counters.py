@@ -166,15 +166,18 @@ END $$
 DECAYED = """
 CREATE OR REPLACE FUNCTION decayed(n float8, since float8, clock float8) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT n * exp(greatest(-500, least(0, since - clock) / 30.0)) $$
+AS $$ SELECT CASE WHEN n > 1e-9
+                  THEN n * exp(greatest(-500, least(0, since - clock) / 30.0)) ELSE 0 END $$
 """
 
 DRAIN_RATE = """
 CREATE OR REPLACE FUNCTION drain_rate(n float8, since float8, clock float8) RETURNS float8
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT n * exp(greatest(-500, least(0, since - clock) / 30.0)) / 30.0 $$
+AS $$ SELECT CASE WHEN n > 1e-9
+                  THEN n * exp(greatest(-500, least(0, since - clock) / 30.0)) / 30.0 ELSE 0 END $$
 """
 # A decayed count: each parent that left weighs e^(-age / 30 s), so at a steady rate r it is 30 r.
+# What is next to nothing is nothing: decayed on and on it would underflow, an error in PostgreSQL.
 
 FUNCTIONS = (DECAYED, DRAIN_RATE, COUNT_PARENTS, COUNT_CHILDREN, COPY_LIMITS)
 

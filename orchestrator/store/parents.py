@@ -33,18 +33,17 @@ FROM unnest(%(ids)b::uuid[], %(keys)b::int[], %(priorities)b::int2[], %(lanes)b:
 
 async def insert(connection: AsyncConnection, parents: Sequence[NewParent]) -> None:
     """Put parents into the queue of their keys. The caller holds the usage locks of these keys."""
-    async with connection.pipeline():
-        await connection.execute(
-            INSERT,
-            {
-                "ids": [parent.id for parent in parents],
-                "keys": [parent.key_id for parent in parents],
-                "priorities": [parent.plan.priority for parent in parents],
-                "lanes": ["{" + ",".join(map(str, parent.lanes)) + "}" for parent in parents],
-                "payloads": [plans.encode(parent.plan) for parent in parents],
-            },
-        )
-        await connection.execute(notify.NOTIFY, {"channel": notify.ADMITTED})
+    await connection.execute(
+        INSERT,
+        {
+            "ids": [parent.id for parent in parents],
+            "keys": [parent.key_id for parent in parents],
+            "priorities": [parent.plan.priority for parent in parents],
+            "lanes": ["{" + ",".join(map(str, parent.lanes)) + "}" for parent in parents],
+            "payloads": [plans.encode(parent.plan) for parent in parents],
+        },
+    )
+    await connection.execute(notify.NOTIFY, {"channel": notify.ADMITTED})
 
 
 READ = """

@@ -14,7 +14,6 @@ Nothing survives the supervisor, even killed with `-9`: the kernel then tells ea
 when the last of them has drained.
 """
 
-from orchestrator.supervisor.processes import BROKEN_CONFIGURATION
 from orchestrator.supervisor.up import run
 
-__all__ = ["BROKEN_CONFIGURATION", "run"]
+__all__ = ["run"]

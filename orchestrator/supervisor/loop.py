@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from orchestrator.supervisor.processes import BROKEN_CONFIGURATION, Process
+from orchestrator.errors import BROKEN_CONFIGURATION
+from orchestrator.supervisor.processes import Process
 from orchestrator.supervisor.signals import Signals
 
 TICK_SECONDS = 1.0

@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 
 import structlog
 
-BROKEN_CONFIGURATION = 78
-"""The exit code (EX_CONFIG) of a child that cannot run until somebody mends its configuration."""
-
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 30.0
 HEALTHY_SECONDS = 30.0

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from orchestrator import embedded, listening
-from orchestrator.errors import ParallaxError
+from orchestrator.errors import SUPERVISED, ParallaxError
 from orchestrator.settings import Settings
 from orchestrator.store import migrations
 from orchestrator.supervisor import signals
@@ -93,7 +93,8 @@ def _database(settings: Settings) -> Iterator[_Database]:
 
 def _environment(settings: Settings, url: str, port: int | None) -> dict[str, str]:
     given = {"DATABASE_URL": url, "HOST": settings.host, "PORT": str(port)}
-    return os.environ | {f"PARALLAX_{name}": value for name, value in given.items()}
+    named = {f"PARALLAX_{name}": value for name, value in given.items()}
+    return os.environ | named | {SUPERVISED: "1"}
 
 
 def _processes(

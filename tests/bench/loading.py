@@ -1,8 +1,9 @@
-"""A load client that costs little itself: raw HTTP/1.1 over kept connections, one request at a time each."""
+"""A load client that costs little itself: raw HTTP/1.1 over kept connections."""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -34,35 +35,63 @@ def request(method: str, path: str, secret: str, body: bytes = b"") -> bytes:
     return head.encode() + body
 
 
-async def load(
-    url: str, make: Callable[[int], bytes], *, count: int, connections: int
-) -> Answered:
+class _Client(asyncio.Protocol):
+    """One kept connection: as soon as an answer is whole the next request goes out."""
+
+    def __init__(self, numbers: Iterator[int], make: Callable[[int], bytes]) -> None:
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.statuses: Counter[int] = Counter()
+        self.latencies: list[float] = []
+        self._numbers = numbers
+        self._make = make
+        self._seen = b""
+        self._began = 0.0
+
+    def connection_made(self, transport):
+        self._transport = transport
+        self._next()
+
+    def data_received(self, data):
+        self._seen += data
+        head, whole, body = self._seen.partition(b"\r\n\r\n")
+        if not whole or len(body) < _length(head):
+            return
+        self.latencies.append(time.perf_counter() - self._began)
+        self.statuses[int(head[9:12])] += 1
+        self._seen = b""
+        self._next()
+
+    def connection_lost(self, exc):
+        if not self.done.done():
+            self.done.set_exception(ConnectionError("the server hung up"))
+
+    def _next(self) -> None:
+        number = next(self._numbers, None)
+        if number is None:
+            self.done.set_result(None)
+            self._transport.close()
+            return
+        self._began = time.perf_counter()
+        self._transport.write(self._make(number))
+
+
+def _length(head: bytes) -> int:
+    start = head.lower().index(b"content-length:") + 15
+    return int(head[start:].partition(b"\r")[0])
+
+
+async def load(url: str, make: Callable[[int], bytes], *, count: int, connections: int) -> Answered:
     """Send `count` requests, the n-th made by `make(n)`, over this many connections."""
     numbers = iter(range(count))
-    statuses: dict[int, int] = {}
-    latencies: list[float] = []
-
-    async def client() -> None:
-        where = urlsplit(url)
-        reader, writer = await asyncio.open_connection(where.hostname, where.port)
-        for number in numbers:
-            began = time.perf_counter()
-            writer.write(make(number))
-            status = await _read(reader)
-            latencies.append(time.perf_counter() - began)
-            statuses[status] = statuses.get(status, 0) + 1
-        writer.close()
-
+    where = urlsplit(url)
+    loop = asyncio.get_running_loop()
     began = time.perf_counter()
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(connections):
-            tasks.create_task(client())
-    return Answered(time.perf_counter() - began, statuses, latencies)
-
-
-async def _read(reader: asyncio.StreamReader) -> int:
-    head = await reader.readuntil(b"\r\n\r\n")
-    lower = head.lower()
-    start = lower.index(b"content-length:") + 15
-    await reader.readexactly(int(lower[start : lower.index(b"\r\n", start)]))
-    return int(head[9:12])
+    clients = [_Client(numbers, make) for _ in range(connections)]
+    for client in clients:
+        await loop.create_connection(lambda it=client: it, where.hostname, where.port)
+    await asyncio.gather(*(client.done for client in clients))
+    return Answered(
+        time.perf_counter() - began,
+        dict(sum((client.statuses for client in clients), Counter())),
+        [latency for client in clients for latency in client.latencies],
+    )

@@ -1,4 +1,4 @@
-"""Parents put straight into the queue, as the API's transaction would, and waiting for their end."""
+"""Parents put straight into the queue, as the API would, and waiting for their end."""
 
 import asyncio
 import time
@@ -68,7 +68,7 @@ SELECT count(*) FROM child WHERE state = 'completed' AND length(result::text) > 
 
 
 def span(url: str, work: Work, *, seconds: float) -> float:
-    """Seconds from the first parent's fan-out to the last one's end, all recorded, by the database."""
+    """Seconds from the first fan-out to the last end, all recorded, by the database's clock."""
     deadline = time.monotonic() + seconds
     with psycopg.connect(url, autocommit=True) as connection:
         while True:

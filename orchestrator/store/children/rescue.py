@@ -35,6 +35,7 @@ WITH dead AS MATERIALIZED (
       error = CASE WHEN c.lost + 1 >= %(limit)s THEN json_build_object(
           'code', 'WORKER_LOST', 'retryable', true,
           'message', 'The worker processes running this cell died again and again.') END,
+      response_code = CASE WHEN c.lost + 1 < %(limit)s THEN c.response_code END,
       finished_at = CASE WHEN c.lost + 1 >= %(limit)s THEN now() END,
       log = CASE WHEN c.lost + 1 >= %(limit)s THEN c.log
         ELSE array_append(c.log, json_build_object(

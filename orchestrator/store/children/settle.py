@@ -114,6 +114,8 @@ SELECT (SELECT count(*) FROM settled),
 
 async def settle(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> Settled:
     """Record outcomes, durably. A child named twice counts once, by its first outcome."""
+    if not outcomes:
+        return Settled(0, ())
     rows = {outcome.fence: _row(outcome) for outcome in reversed(outcomes)}
     columns = [list(column) for column in zip(*rows.values(), strict=True)]
     async with connection.pipeline(), connection.transaction():
