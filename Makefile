@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 CORES ?= 2
-SUITES := unit store api workers contract e2e
+SUITES := unit store api workers contract stateful e2e
 PYTEST := $(BIN)/pytest -n $(CORES)
 CODE := admission orchestrator workers tests
 
@@ -25,7 +25,7 @@ $(SUITES): $(READY)
 
 ci-more: $(READY)
 	@.ci/suite stateful $(PYTEST) --hypothesis-profile=long tests/stateful
-	@.ci/suite slow $(PYTEST) -m slow $(SUITES:%=tests/%)
+	@.ci/suite slow $(PYTEST) -m slow $(patsubst %,tests/%,$(filter-out stateful,$(SUITES)))
 	@.ci/suite chaos $(PYTEST) tests/chaos
 	@.ci/suite bench-guards $(BIN)/pytest tests/bench
 	@.ci/on-postgres .ci/suite store-on-another-postgresql $(PYTEST) tests/store

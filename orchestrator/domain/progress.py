@@ -47,7 +47,8 @@ def _attempts(child: ChildRow | None) -> tuple[Attempt, ...]:
     """The stored attempts and the one not in the log: it still runs, or it ended the child."""
     if child is None:
         return ()
-    logged = child.log[-1].number if child.log else 0
+    # A try lost with its node is not counted: the next one has the same number.
+    logged = max((attempt.number for attempt in child.log if attempt.status != "lost"), default=0)
     last = _last_attempt(child) if child.attempt > logged else None
     return (*child.log, last)[-LOGGED_ATTEMPTS:] if last else child.log[-LOGGED_ATTEMPTS:]
 

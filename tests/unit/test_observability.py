@@ -1,6 +1,7 @@
 """What the logs say, and what they never say."""
 
 import json
+import logging
 
 import pytest
 import structlog
@@ -14,9 +15,10 @@ SECRET = "sk_live_" + "a" * 43
 @pytest.fixture(autouse=True)
 def restored():
     """Other tests log as they did before."""
-    before = structlog.get_config()
+    before, handlers = structlog.get_config(), logging.root.handlers[:]
     yield
     structlog.configure(**before)
+    logging.root.handlers[:] = handlers
 
 
 @pytest.mark.parametrize("log", ["console", "json"])
@@ -43,6 +45,15 @@ def test_json_logs_are_one_object_a_line(capsys):
     structlog.get_logger().info("node.started", node=1)
     line = json.loads(capsys.readouterr().err)
     assert (line["event"], line["level"], line["node"]) == ("node.started", "info", 1)
+
+
+def test_warnings_of_libraries_come_in_the_same_form(capsys):
+    """A pool that loses its database warns through the standard library, and is JSON too."""
+    observability.configure(Settings(log="json"))
+    logging.getLogger("psycopg.pool").warning("error connecting in %r", "worker")
+    line = json.loads(capsys.readouterr().err)
+    assert line["event"] == "error connecting in 'worker'"
+    assert line["level"] == "warning"
 
 
 def test_the_level_is_kept(capsys):

@@ -246,9 +246,9 @@ def test_latency_runs_from_the_first_pick_up_to_the_end():
     assert envelope(ended)["job"]["latencyMs"] == 3250
 
 
-def tried(n: int) -> tuple[Attempt, ...]:
+def tried(n: int, status: str = "failed") -> tuple[Attempt, ...]:
     return tuple(
-        Attempt(number=k, status="failed", code="X", started_at=NOW, ended_at=LATER)
+        Attempt(number=k, status=status, code="X", started_at=NOW, ended_at=LATER)
         for k in range(1, n + 1)
     )
 
@@ -261,6 +261,7 @@ def tried(n: int) -> tuple[Attempt, ...]:
         (child(ChildState.RETRYING, attempt=2, claimed_at=NOW, log=tried(2)), [1, 2]),
         (child(ChildState.QUEUED, attempt=2, claimed_at=NOW, log=tried(2)), [1, 2]),
         (child(ChildState.QUEUED, attempt=0, claimed_at=NOW), []),
+        (child(ChildState.COMPLETED, attempt=1, claimed_at=NOW, log=tried(1, "lost")), [1, 1]),
         (child(ChildState.FAILED, attempt=3, claimed_at=NOW, log=tried(2)), [1, 2, 3]),
         (child(ChildState.CANCELED, attempt=2, claimed_at=NOW, log=tried(2)), [1, 2]),
         (child(ChildState.PROCESSING, attempt=25, claimed_at=NOW, log=tried(24)), range(6, 26)),

@@ -1,0 +1,161 @@
+"""A whole server in real processes: what it logs, what its database holds, who of it is killed."""
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process, create_subprocess_exec
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection
+
+from admission import keys
+from admission.limits import Limits
+from orchestrator.client import Client
+from orchestrator.embedded import DATABASE
+from orchestrator.embedded.place import Place
+from orchestrator.store import counters
+from tests.processes import REPOSITORY
+
+PARALLAX = (sys.executable, "-m", "orchestrator")
+PATIENCE_SECONDS = 60
+CONFIGURATION = """
+[surfaces.site]
+adapter = "http"
+timeout = "2m"
+[surfaces.site.options]
+url = "{upstream}/?q={{query}}&country={{country}}"
+text = "answer"
+
+[surfaces.quick]
+adapter = "simulator"
+[surfaces.quick.options]
+latency_ms = [1, 20]
+"""
+
+
+class Server:
+    """`parallax up` over an embedded PostgreSQL, what its processes log, and its database."""
+
+    def __init__(self, directory: Path) -> None:
+        self.place = Place(data_dir=directory / "data")
+        self.url = self.secret = ""
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("PARALLAX_")
+        } | {
+            "PARALLAX_DATA_DIR": str(self.place.data_dir),
+            "PARALLAX_CONFIG": str(directory / "parallax.toml"),
+            "PARALLAX_DRAIN_SECONDS": "1",
+            "PARALLAX_LOG": "json",
+        }
+        self._logged: list[dict[str, Any]] = []
+        self._news = asyncio.Condition()
+
+    async def command(self, *arguments: str) -> str:
+        """Run `parallax` with these arguments; its stdout."""
+        process = await self._start(*arguments)
+        said, errors = await process.communicate()
+        assert process.returncode == 0, errors.decode()
+        return said.decode()
+
+    @asynccontextmanager
+    async def up(self, *arguments: str) -> AsyncIterator[None]:
+        """Running and ready; stopped in order at the end."""
+        process = await self._start("up", "--port", "0", *arguments)
+        listening = asyncio.create_task(self._listen(process))
+        try:
+            self.url = (await self.event("up.ready"))["url"]
+            yield
+        finally:
+            process.terminate()
+            await listening
+            assert await process.wait() == 0
+
+    async def event(self, event: str, *, after: int = 0, **fields: Any) -> dict[str, Any]:
+        """The next line of this event with these fields, of any process, `after` so many lines."""
+
+        def found() -> dict[str, Any] | None:
+            wanted = {"event": event, **fields}.items()
+            return next((line for line in self._logged[after:] if wanted <= line.items()), None)
+
+        async with asyncio.timeout(PATIENCE_SECONDS), self._news:
+            return await self._news.wait_for(found)
+
+    def faults(self) -> list[dict[str, Any]]:
+        """What any process logged as an error: there should be none, whoever was killed."""
+        return [line for line in self._logged if line.get("level") in {"error", "critical"}]
+
+    async def kill(self, name: str) -> None:
+        """Kill a process of the supervisor's and wait until it has started another."""
+        started = [line for line in self._logged if line["event"] == "process.started"]
+        last = next(line for line in reversed(started) if line["process"] == name)
+        after = len(self._logged)
+        os.kill(last["pid"], SIGKILL)
+        await self.event("process.started", after=after, process=name)
+
+    def name_of(self, pid: int) -> str:
+        return next(line["process"] for line in self._logged if line.get("pid") == pid)
+
+    def kill_postgres(self) -> None:
+        """Kill the server process; its backends notice and end."""
+        pid = (self.place.cluster / "postmaster.pid").read_text().partition("\n")[0]
+        os.kill(int(pid), SIGKILL)
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[AsyncConnection]:
+        url = self.place.url(DATABASE)
+        async with await AsyncConnection.connect(url, autocommit=True) as connection:
+            yield connection
+
+    async def rows(self, statement: LiteralString, **values: Any) -> list[tuple[Any, ...]]:
+        """What a statement says on a connection of its own."""
+        async with self.connected() as connection:
+            return await (await connection.execute(statement, values)).fetchall()
+
+    async def key(self, name: str, **limits: Any) -> str:
+        """The secret of a new key that may ask as often as it likes."""
+        async with self.connected() as connection:
+            made = Limits(requests_per_minute=100_000, **limits)
+            return (await keys.create(connection, name, limits=made)).secret
+
+    async def differences(self) -> list[counters.Difference]:
+        async with self.connected() as connection:
+            return await counters.differences(connection)
+
+    def client(self, secret: str) -> Client:
+        return Client(url=self.url, key=secret)
+
+    async def _start(self, *arguments: str) -> Process:
+        return await create_subprocess_exec(
+            *PARALLAX,
+            *arguments,
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+
+    async def _listen(self, process: Process) -> None:
+        async for line in process.stderr:
+            told = _read(line.decode())
+            async with self._news:
+                self._logged.append(told)
+                self._news.notify_all()
+
+
+def _read(line: str) -> dict[str, Any]:
+    """An event; what a library says in its own words is one too, and a traceback is an error."""
+    if line.startswith("{"):
+        return json.loads(line)
+    return {"event": line, "level": "error" if line.startswith(("ERROR", "Traceback")) else ""}
+
+
+def furnished(directory: Path, upstream_url: str) -> Server:
+    """A server of both surfaces, `site` being the upstream; nothing runs yet."""
+    (directory / "parallax.toml").write_text(CONFIGURATION.format(upstream=upstream_url))
+    return Server(directory)

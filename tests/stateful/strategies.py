@@ -1,0 +1,81 @@
+"""What the machine draws: limits, plans, endings, deeds."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+
+from admission.limits import Limits
+from orchestrator.domain.envelope import Failure
+from orchestrator.domain.plan import Plan
+from orchestrator.domain.regions import Region
+from orchestrator.store.children import Completed, Failed, Fence, GivenBack, Outcome, Retry
+from orchestrator.surfaces import SurfaceDescriptor
+
+SURFACES = ("chat", "maps", "news")
+WHERE = (Region("US"), Region("GB"), Region("US", "Boston"))
+BROKEN = Failure(code="CONNECT_FAILED", message="nobody answers", retryable=True)
+MOST = 5
+"""Keys, and nodes, at most."""
+
+indexes = st.integers(0, 30)
+doors = st.integers(0, 1)
+few = st.integers(1, 4)
+some_limits = st.builds(
+    Limits,
+    requests_per_minute=st.just(600),
+    sync_limit=st.just(8),
+    queue_capacity=st.sampled_from([5, 2, 1, 0, 9]),
+    concurrency=st.sampled_from([4, 2, 1, 9]),
+    weight=st.sampled_from([0.5, 1.0, 2.0]),
+)
+some_surfaces = st.lists(st.sampled_from(SURFACES), min_size=1, max_size=2, unique=True)
+plans = st.builds(
+    Plan,
+    query=st.just("q"),
+    surfaces=some_surfaces.map(tuple),
+    regions=st.lists(st.sampled_from(WHERE), min_size=1, max_size=2, unique=True).map(tuple),
+    priority=st.integers(1, 3),
+)
+asked = st.tuples(doors, indexes, plans)
+endings = st.sampled_from(["completed", "completed", "failed", "retry", "later", "given back"])
+deeds = st.one_of(
+    st.tuples(st.just("submit"), asked),
+    st.tuples(st.just("fan out"), st.none()),
+    st.tuples(st.just("claim"), st.tuples(indexes, st.integers(1, 8))),
+    st.tuples(st.just("settle"), st.lists(st.tuples(indexes, endings), max_size=4)),
+    st.tuples(st.just("stage"), st.none()),
+    st.tuples(st.just("rescue"), st.none()),
+)
+
+
+def descriptor(name: str, most: int, regions: dict[str, int]) -> SurfaceDescriptor:
+    return SurfaceDescriptor(
+        name=name,
+        adapter="simulator",
+        method="simulator",
+        options_schema={},
+        concurrency=most,
+        regions=regions,
+    )
+
+
+def outcome(fence: Fence, how: str) -> Outcome:
+    match how:
+        case "completed":
+            return Completed(fence, f'"by {fence.claim}"')
+        case "failed":
+            return Failed(fence, BROKEN)
+        case "retry" | "later":
+            return Retry(fence, BROKEN, 0.0 if how == "retry" else 3600.0)
+        case _:
+            return GivenBack(fence)
+
+
+def pick(some: Sequence[Any], index: int) -> Any:
+    return some[index % len(some)]
+
+
+async def gathered(work: Any) -> list[Any]:
+    return list(await asyncio.gather(*work))

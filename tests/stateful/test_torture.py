@@ -1,0 +1,158 @@
+"""Several processes at once, killed in the middle of things, while an auditor recounts."""
+
+import asyncio
+import logging
+import os
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+from psycopg import AsyncConnection, IsolationLevel
+
+from admission import keys
+from admission.limits import Limits
+from orchestrator.fanout import fan_out
+from orchestrator.store import children, counters, nodes, surfaces
+from orchestrator.store.children import Completed, Fence
+from orchestrator.store.nodes import NewNode
+from orchestrator.surfaces import SurfaceDescriptor
+from tests.stateful.nursery import Nursery, nursery
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+SECONDS = float(os.environ.get("PARALLAX_TEST_TORTURE_SECONDS", "25"))
+CLIENTS = int(os.environ.get("PARALLAX_TEST_TORTURE_CLIENTS", "4"))
+KILL_SECONDS = 0.25
+NAMES = tuple(f"surface{n}" for n in range(4))
+_log = logging.getLogger(__name__)
+
+FORGET = """
+DELETE FROM node WHERE pid = %(pid)s
+"""
+TERMINATE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'parallax'
+ORDER BY random() LIMIT 1
+"""
+PAST_A_LIMIT = """
+SELECT 'depth', key_id, depth, capacity FROM usage WHERE depth > capacity
+UNION ALL SELECT 'key', key_id, processing, concurrency FROM usage WHERE processing > concurrency
+UNION ALL SELECT 'lane', l.id, x.processing, l.concurrency FROM lane l
+          JOIN lane_load x ON x.lane_id = l.id WHERE x.processing > l.concurrency
+"""
+NOT_ADDING_UP = """
+SELECT p.id, p.state, p.total, p.done, p.failed, c.n, c.ended
+FROM parent p
+LEFT JOIN (SELECT parent_id, count(*) AS n,
+                  count(*) FILTER (WHERE state IN ('completed', 'failed')) AS ended,
+                  count(*) FILTER (WHERE state = 'failed') AS failed
+           FROM child GROUP BY 1) AS c ON c.parent_id = p.id
+WHERE CASE WHEN p.state = 'queued' THEN c.n IS NOT NULL
+      ELSE c.n IS DISTINCT FROM p.total OR c.ended <> p.done OR c.failed <> p.failed
+           OR (p.done = p.total) <> (p.state IN ('completed', 'partial', 'failed'))
+           OR (p.finished_at IS NULL) <> (p.done < p.total) END
+"""
+KEPT = """
+SELECT parent_id::text, ordinal, (result ->> 'by')::int8 FROM child
+"""
+
+
+async def audit(url: str, faults: list[Any], done: asyncio.Event) -> int:
+    """Recount everything in snapshots; how many."""
+    audits = 0
+    async with await AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+        while not done.is_set():
+            async with connection.transaction():
+                faults += await counters.differences(connection)
+                for check in (PAST_A_LIMIT, NOT_ADDING_UP):
+                    faults += await (await connection.execute(check)).fetchall()
+            audits += 1
+            await asyncio.sleep(0.02)
+    return audits
+
+
+async def torment(connection: AsyncConnection, made: Nursery) -> int:
+    """Kill clients and backends for SECONDS; how many clients."""
+    dice, kills = random.Random(), 0
+    for seed in range(CLIENTS):
+        await made.start(seed)
+    end = asyncio.get_running_loop().time() + SECONDS
+    while asyncio.get_running_loop().time() < end:
+        await asyncio.sleep(dice.expovariate(1 / KILL_SECONDS))
+        victim = dice.choice(made.clients)
+        await made.kill(victim)
+        await connection.execute(FORGET, {"pid": victim})
+        kills += 1
+        await made.start(CLIENTS + kills)
+        if dice.random() < 0.2:
+            await connection.execute(TERMINATE)
+    return kills
+
+
+async def drain(connection: AsyncConnection) -> None:
+    """One last worker ends everything."""
+    node = await nodes.register(connection, NewNode("drain", 1, 200, NAMES))
+    await connection.execute("DELETE FROM node WHERE id <> %s", [node])
+    live = "SELECT FROM parent WHERE state IN ('queued', 'processing') LIMIT 1"
+    for token in range(1, 10_000):
+        async with connection.transaction():
+            await children.rescue(connection)
+        await fan_out(connection)
+        await connection.execute("UPDATE child SET run_at = now() WHERE run_at > now()")
+        await children.stage(connection)
+        named = {"node": node, "token": token, "surfaces": NAMES}
+        claimed = await children.claim(connection, slots=200, **named)
+        fences = [Fence(child.parent_id, child.ordinal, token) for child in claimed]
+        if fences:
+            await children.settle(connection, [Completed(fence, "{}") for fence in fences])
+        elif (await connection.execute(live)).rowcount == 0:
+            return
+    raise AssertionError("something never ends")
+
+
+async def furnish(connection: AsyncConnection) -> None:
+    for n in range(5):
+        limits = Limits(queue_capacity=30, concurrency=random.choice([5, 15]), weight=1.0 + n % 2)
+        await keys.create(connection, f"key{n}", limits=limits)
+    for n, name in enumerate(NAMES):
+        one = SurfaceDescriptor(
+            name=name, adapter="simulator", method="simulator", options_schema={}, concurrency=5 + n
+        )
+        await surfaces.register(connection, [one])
+
+
+@pytest.mark.timeout(SECONDS + 180)
+async def test_nothing_is_lost_doubled_or_stuck_whoever_dies(database):
+    """No deadlock, no wrong counter, no limit passed, no acknowledged word lost; all ends."""
+    faults: list[Any] = []
+    done = asyncio.Event()
+    async with await AsyncConnection.connect(database, autocommit=True) as connection:
+        await furnish(connection)
+        auditing = asyncio.create_task(audit(database, faults, done))
+        async with nursery(database) as made:
+            kills = await torment(connection, made)
+        done.set()
+        audits = await auditing
+        await drain(connection)
+        did = Counter(made.all_told("did"))
+        admitted = len(made.all_told("admitted"))
+        _log.info("kills %d audits %d admitted %d %s", kills, audits, admitted, dict(did))
+        assert made.all_told("error") == []
+        assert faults == []
+        assert await counters.differences(connection) == []
+        assert await (await connection.execute(NOT_ADDING_UP)).fetchall() == []
+        await acknowledged(connection, made)
+        assert admitted > 100
+        assert kills > SECONDS
+
+
+async def acknowledged(connection: AsyncConnection, made: Nursery) -> None:
+    """Whatever was answered is there."""
+    stored = await (await connection.execute("SELECT id::text FROM parent")).fetchall()
+    assert set(made.all_told("admitted")) <= {parent for (parent,) in stored}
+    kept = set(await (await connection.execute(KEPT)).fetchall())
+    assert {tuple(end) for ends in made.all_told("completed") for end in ends} <= kept
+    ends = Counter(parent for parents in made.all_told("ended") for parent in parents)
+    assert max(ends.values()) == 1

@@ -1,0 +1,214 @@
+"""Clients for `test_torture`: random mixes of the store's functions, until somebody kills them.
+
+`python -m tests.stateful.torture URL` forks a client for each `start SEED` on stdin and kills one
+with `kill PID`, answering each line; at the end of stdin all are killed. Clients tell what they
+were answered on file descriptor 1, a line each, as JSON.
+"""
+
+import asyncio
+import json
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from admission import keys
+from admission.keys import Key
+from orchestrator import db, snapshot
+from orchestrator.domain.envelope import Failure
+from orchestrator.domain.plan import Plan
+from orchestrator.domain.regions import Region
+from orchestrator.fanout import fan_out
+from orchestrator.settings import Settings
+from orchestrator.store import children, nodes, surfaces
+from orchestrator.store.children import Completed, Failed, Fence, GivenBack, Outcome, Retry
+from orchestrator.store.nodes import NewNode
+from orchestrator.submission import Accepted, Submitter
+from tests.stateful import checks
+
+LONGEST_LIFE_SECONDS = 600
+COUNTRIES = ("US", "GB", "DE")
+BROKEN = Failure(code="CONNECT_FAILED", message="nobody answers", retryable=True)
+BURY_THE_LIVING = """
+UPDATE node SET heartbeat_at = now() - interval '11 seconds'
+WHERE id = (SELECT id FROM node ORDER BY random() LIMIT 1)
+"""
+
+
+class Client:
+    """An API process and a worker in one, without scruples."""
+
+    def __init__(self, pool: AsyncConnectionPool, seed: int) -> None:
+        self._pool = pool
+        self._random = random.Random(seed)
+        self._submitter = Submitter(pool)
+        self._held: list[Fence] = []
+        self._keys: list[Key] = []
+        self._new = NewNode("torture", os.getpid(), 20, ())
+
+    async def live(self) -> None:
+        async with self._pool.connection() as connection:
+            self._keys = list(await keys.all_keys(connection))
+            known = await surfaces.all_surfaces(connection)
+            self._surfaces = {surface.name: surface for surface in known}
+            self._new = self._new._replace(surfaces=tuple(self._surfaces))
+            self._node = await nodes.register(connection, self._new)
+        door = asyncio.create_task(self._submitter.run())
+        deeds, weights = zip(*self._deeds(), strict=True)
+        end = time.monotonic() + LONGEST_LIFE_SECONDS
+        while time.monotonic() < end and not door.done():
+            (deed,) = self._random.choices(deeds, weights)
+            await self._attempt(deed)
+
+    def _deeds(self) -> list[tuple[Callable[[], Awaitable[None]], int]]:
+        return [
+            (self._submit, 10),
+            (self._fan_out, 8),
+            (self._claim, 14),
+            (self._settle, 22),
+            (self._stage, 6),
+            (self._rescue, 4),
+            (self._judge, 1),
+            (self._look, 3),
+            (self._change_lanes, 1),
+        ]
+
+    async def _attempt(self, deed: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await deed()
+        except (psycopg.Error, PoolTimeout) as error:
+            state = getattr(error, "sqlstate", None)  # None: the connection is gone
+            if state is not None and not isinstance(error, psycopg.errors.AdminShutdown):
+                tell(error=state, deed=deed.__name__, why=str(error)[:300])
+        else:
+            tell(did=deed.__name__)
+
+    async def _submit(self) -> None:
+        some = range(self._random.randint(1, 8))
+        await asyncio.gather(*(self._attempt(self._submit_one) for _ in some))
+
+    async def _submit_one(self) -> None:
+        names = self._random.sample(sorted(self._surfaces), self._random.randint(1, 3))
+        countries = self._random.sample(COUNTRIES, self._random.randint(1, 2))
+        plan = Plan(
+            query="q",
+            surfaces=tuple(names),
+            regions=tuple(map(Region, countries)),
+            priority=self._random.randint(1, 10),
+        )
+        key = self._random.choice(self._keys)
+        answer = await self._submitter.submit(key, plan, self._surfaces)
+        tell(**{"admitted": str(answer.parent)} if isinstance(answer, Accepted) else {"refused": 1})
+
+    async def _fan_out(self) -> None:
+        async with self._pool.connection() as connection:
+            await fan_out(connection, parents=self._random.choice([5, 50]))
+
+    async def _claim(self) -> None:
+        token, slots = secrets.randbits(62), self._random.choice([1, 5, 20, 60])
+        named = {"node": self._node, "token": token, "surfaces": self._new.surfaces}
+        async with self._pool.connection() as connection:
+            claimed = await children.claim(connection, slots=slots, **named)
+        self._held += [Fence(child.parent_id, child.ordinal, token) for child in claimed]
+
+    async def _settle(self) -> None:
+        """Some in any order, one perhaps twice; now and then the whole batch again."""
+        self._random.shuffle(self._held)
+        cut = self._random.randint(0, min(60, len(self._held)))
+        fences, self._held = self._held[:cut], self._held[cut:]
+        outcomes = [self._outcome(fence) for fence in fences]
+        if self._random.random() < 0.1:
+            outcomes += [self._outcome(fence) for fence in fences[:1]]
+        for _ in range(1 + (self._random.random() < 0.1)) if outcomes else ():
+            async with self._pool.connection() as connection:
+                settled = await children.settle(connection, outcomes)
+            if settled.children == len(fences):
+                ends = [o.fence for o in outcomes[: len(fences)] if isinstance(o, Completed)]
+                tell(completed=[[str(end.parent_id), end.ordinal, end.claim] for end in ends])
+            tell(ended=[str(parent) for parent in settled.parents])
+
+    def _outcome(self, fence: Fence) -> Outcome:
+        how = self._random.choices(["done", "failed", "retry", "back"], [6, 1, 3, 1])[0]
+        match how:
+            case "done":
+                return Completed(fence, f'{{"by": {fence.claim}}}')
+            case "failed":
+                return Failed(fence, BROKEN)
+            case "retry":
+                return Retry(fence, BROKEN, self._random.random() / 10)
+        return GivenBack(fence)
+
+    async def _stage(self) -> None:
+        async with self._pool.connection() as connection:
+            await children.stage(connection)
+
+    async def _rescue(self) -> None:
+        async with self._pool.connection() as connection:
+            async with connection.transaction():
+                rescued = await children.rescue(connection)
+            await nodes.bury(connection)
+        tell(ended=[str(parent) for parent in rescued.parents])
+
+    async def _judge(self) -> None:
+        """Somebody, probably alive, is judged dead; this node beats."""
+        async with self._pool.connection() as connection:
+            await connection.execute(BURY_THE_LIVING)
+            await connection.execute(nodes.BEAT, {"id": self._node, **self._beat()})
+
+    def _beat(self) -> dict[str, Any]:
+        return {**self._new._asdict(), "surfaces": list(self._new.surfaces)}
+
+    async def _look(self) -> None:
+        async with self._pool.connection() as connection:
+            checks.equations(await snapshot.take(connection, self._random.choice(self._keys)))
+
+    async def _change_lanes(self) -> None:
+        """A worker registers the same surfaces again."""
+        async with self._pool.connection() as connection, connection.transaction():
+            await surfaces.register(connection, list(self._surfaces.values()))
+
+
+def tell(**what: Any) -> None:
+    """One line in one write, so that lines of several clients do not mix."""
+    os.write(1, json.dumps(what).encode() + b"\n")
+
+
+async def client(url: str, seed: int) -> None:
+    settings = Settings(database_url=url)
+    async with db.pool(settings, url, most=2, name="client") as pool:
+        await Client(pool, seed).live()
+
+
+def main(url: str) -> None:
+    """The nursery: one process that has imported everything and has no threads, so it may fork."""
+    living: set[int] = set()
+    for line in sys.stdin:
+        order, number = line.split()
+        if order == "start":
+            if (pid := os.fork()) == 0:
+                asyncio.run(client(url, int(number)))
+                os._exit(0)
+            living.add(pid)
+            tell(started=pid)
+        else:
+            living.discard(int(number))
+            tell(killed=int(number), was_alive=end(int(number)))
+    for pid in living:
+        tell(killed=pid, was_alive=end(pid))
+
+
+def end(pid: int) -> bool:
+    """Kill our child; whether it was alive until then."""
+    os.kill(pid, signal.SIGKILL)
+    return os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
