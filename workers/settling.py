@@ -5,15 +5,19 @@ from collections.abc import Callable, Sequence
 
 import psycopg
 import structlog
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from admission.batches import Batcher
 from orchestrator.domain.envelope import Failure
 from orchestrator.store import children
-from orchestrator.store.children import Failed, Outcome, Retry
-from workers.loop import DATABASE_AWAY, backoff
+from orchestrator.store.children import Completed, Failed, Outcome, Retry
+from workers.loop import backoff
 
 LARGEST_FLUSH = 400
+MOST_CHARACTERS = 64 * 1024 * 1024
+"""Of captures in one statement; PostgreSQL cuts the connection at a message of 1 GiB."""
+REFUSED = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, UnicodeError)
+"""What is the outcome's fault; everything else is the database's, and passes."""
 MOST_HELD = 5_000
 """Outcomes held, at most, before this worker starts nothing new."""
 
@@ -26,8 +30,15 @@ class Settler:
     `settled` is called after each flush, with True when some child will be tried again.
     """
 
-    def __init__(self, pool: AsyncConnectionPool, settled: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        pool: AsyncConnectionPool,
+        settled: Callable[[bool], None],
+        *,
+        most_characters: int = MOST_CHARACTERS,
+    ) -> None:
         self._pool = pool
+        self._most_characters = most_characters
         self._settled = settled
         self._batcher: Batcher[Outcome, None] = Batcher(self._flush, largest=LARGEST_FLUSH)
 
@@ -53,7 +64,7 @@ class Settler:
         while True:
             try:
                 await self._settle(outcomes)
-            except DATABASE_AWAY as error:
+            except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
                 failures += 1
                 _log.warning("settle.waits_for_database", error=type(error).__name__)
                 await asyncio.sleep(backoff(failures))
@@ -64,17 +75,16 @@ class Settler:
 
     async def _settle(self, outcomes: Sequence[Outcome]) -> None:
         """One statement for all; an outcome that cannot be stored must not hold up the others."""
+        if len(outcomes) > 1 and sum(map(_size, outcomes)) > self._most_characters:
+            await self._settle_halves(outcomes)
+            return
         try:
             async with self._pool.connection() as connection:
                 settled = await children.settle(connection, outcomes)
-        except DATABASE_AWAY:
-            raise
-        except psycopg.Error as error:
+        except REFUSED as error:
             _log.exception("settle.refused", outcomes=len(outcomes))
             if len(outcomes) > 1:
-                middle = len(outcomes) // 2
-                await self._settle(outcomes[:middle])
-                await self._settle(outcomes[middle:])
+                await self._settle_halves(outcomes)
             else:
                 await self._give_up(outcomes[0], error)
         else:
@@ -85,7 +95,12 @@ class Settler:
                 parents_ended=len(settled.parents),
             )
 
-    async def _give_up(self, outcome: Outcome, error: psycopg.Error) -> None:
+    async def _settle_halves(self, outcomes: Sequence[Outcome]) -> None:
+        middle = len(outcomes) // 2
+        await self._settle(outcomes[:middle])
+        await self._settle(outcomes[middle:])
+
+    async def _give_up(self, outcome: Outcome, error: Exception) -> None:
         failure = Failure(
             code="BAD_RESPONSE",
             message=f"the capture could not be stored ({type(error).__name__})",
@@ -93,3 +108,7 @@ class Settler:
         )
         async with self._pool.connection() as connection:
             await children.settle(connection, [Failed(outcome.fence, failure)])
+
+
+def _size(outcome: Outcome) -> int:
+    return len(outcome.capture) if isinstance(outcome, Completed) else 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from cachetools import LRUCache
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from orchestrator.domain import ids
@@ -49,6 +50,7 @@ class Runner:
         self._may_start = may_start
         self._running: set[asyncio.Task[None]] = set()
         self._more = False
+        self._token: int | None = None
         self._sheets: LRUCache[UUID, Sheet] = LRUCache(REMEMBERED_PARENTS)
 
     @property
@@ -64,8 +66,8 @@ class Runner:
             return POLL_SECONDS
         asked = min(self._free, LARGEST_CLAIM)
         claimed = await self._claim(asked)
-        for child in claimed:
-            self._start(child)
+        for child, sheet in claimed:
+            self._start(child, sheet)
         self._more = len(claimed) == asked
         return 0.0 if self._more else POLL_SECONDS
 
@@ -78,23 +80,37 @@ class Runner:
     def _free(self) -> int:
         return self._slots - len(self._running)
 
-    async def _claim(self, slots: int) -> Sequence[Claimed]:
+    async def _claim(self, slots: int) -> Sequence[tuple[Claimed, Sheet]]:
+        """A claim. When the answer to the last was lost, what that took: nobody else runs it."""
         async with self._pool.connection() as connection:
-            claimed = await children.claim(
-                connection,
-                node=self._node,
-                token=secrets.randbits(62),
-                slots=slots,
-                surfaces=list(self._surfaces),
-            )
-            unknown = {child.parent_id for child in claimed} - self._sheets.keys()
-            if unknown:
-                for parent, plan in (await parents.plans_of(connection, unknown)).items():
-                    self._sheets[parent] = execution.sheet(ids.text(parent), plan)
-        return claimed
+            if self._token is None:
+                self._token = secrets.randbits(62)
+                claimed = await children.claim(
+                    connection,
+                    node=self._node,
+                    token=self._token,
+                    slots=slots,
+                    surfaces=list(self._surfaces),
+                )
+            else:
+                claimed = await children.claimed(connection, node=self._node, token=self._token)
+            sheets = await self._read_sheets(connection, {child.parent_id for child in claimed})
+        self._token = None
+        return [(child, sheets[child.parent_id]) for child in claimed]
 
-    def _start(self, child: Claimed) -> None:
-        task = self._tasks.create_task(self._capture(child, self._sheets[child.parent_id]))
+    async def _read_sheets(
+        self, connection: AsyncConnection, wanted: set[UUID]
+    ) -> dict[UUID, Sheet]:
+        sheets = {parent: self._sheets[parent] for parent in wanted if parent in self._sheets}
+        unknown = wanted - sheets.keys()
+        if unknown:
+            for parent, plan in (await parents.plans_of(connection, unknown)).items():
+                sheets[parent] = execution.sheet(ids.text(parent), plan)
+            self._sheets.update(sheets)
+        return sheets
+
+    def _start(self, child: Claimed, sheet: Sheet) -> None:
+        task = self._tasks.create_task(self._capture(child, sheet))
         self._running.add(task)
         task.add_done_callback(self._finished)
 

@@ -1,6 +1,6 @@
 """Children: claimed, settled, staged, rescued and read."""
 
-from orchestrator.store.children.claim import Claimed, claim
+from orchestrator.store.children.claim import Claimed, claim, claimed
 from orchestrator.store.children.read import of, one, results
 from orchestrator.store.children.rescue import Rescued, rescue
 from orchestrator.store.children.settle import (
@@ -27,6 +27,7 @@ __all__ = [
     "Settled",
     "Staged",
     "claim",
+    "claimed",
     "of",
     "one",
     "rescue",

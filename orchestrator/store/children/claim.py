@@ -109,3 +109,21 @@ async def claim(
             CLAIM, {"node": node, "token": token, "slots": slots, "surfaces": list(surfaces)}
         )
     return await cursor.fetchall()
+
+
+CLAIMED = """
+SELECT parent_id, ordinal, attempt, claim
+FROM child
+WHERE state = 'processing' AND node = %(node)s AND claim = %(token)s
+"""
+
+
+async def claimed(connection: AsyncConnection, *, node: int, token: int) -> list[Claimed]:
+    """What a claim under this token took, for a node that never heard the answer.
+
+    It waits for a claim still under way: that one holds the lock.
+    """
+    async with connection.transaction():
+        await connection.execute(LOCK, {"lock": LOCK_ID})
+        cursor = connection.cursor(row_factory=class_row(Claimed))
+        return await (await cursor.execute(CLAIMED, {"node": node, "token": token})).fetchall()

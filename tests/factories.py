@@ -1,0 +1,160 @@
+"""What a store test begins with: keys, lanes, parents and claims, by the store's own functions."""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from admission import keys, usage
+from admission.keys import Key
+from admission.limits import Limits
+from orchestrator.domain import ids
+from orchestrator.domain.envelope import Failure
+from orchestrator.domain.plan import Plan
+from orchestrator.domain.regions import Region
+from orchestrator.store import children, lanes, nodes, parents
+from orchestrator.store.children import (
+    Claimed,
+    Completed,
+    Failed,
+    Fence,
+    GivenBack,
+    Outcome,
+    Retry,
+    Settled,
+)
+from orchestrator.store.lanes import Place
+from orchestrator.store.nodes import NewNode
+from orchestrator.store.parents import NewParent
+
+SURFACE = "chatgpt"
+FAILURE = Failure(code="UPSTREAM_STATUS", message="the upstream said 503", retryable=True)
+CAPTURE = '{"answer": {"text": "tea"}}'
+
+
+async def key(connection: AsyncConnection, name: str | None = None, **limits: Any) -> Key:
+    """A key with these limits, the rest as for any new one."""
+    name = name or f"key-{secrets.token_hex(4)}"
+    return (await keys.create(connection, name, limits=Limits(**limits))).key
+
+
+async def lane(
+    connection: AsyncConnection,
+    country: str = "US",
+    *,
+    surface: str = SURFACE,
+    concurrency: int = 100,
+) -> int:
+    """The id of this lane; a new one gets the concurrency."""
+    place = Place(surface, country)
+    return (await lanes.ensure(connection, {place: concurrency}))[place]
+
+
+async def node(
+    connection: AsyncConnection, *, surfaces: Sequence[str] = (SURFACE,), age_seconds: float = 0
+) -> int:
+    """The id of a worker whose last heartbeat is this old."""
+    new = NewNode(host="test", pid=1, slots=100, surfaces=surfaces)
+    made = await nodes.register(connection, new)
+    await connection.execute(
+        "UPDATE node SET heartbeat_at = heartbeat_at - %s * interval '1 second' WHERE id = %s",
+        [age_seconds, made],
+    )
+    return made
+
+
+def plan(cells: int = 1, *, priority: int = 5, query: str = "tea", **fields: Any) -> Plan:
+    """A plan of so many cells of one surface."""
+    regions = tuple(Region("US", f"City {n}") for n in range(cells))
+    return Plan(query=query, surfaces=(SURFACE,), regions=regions, priority=priority, **fields)
+
+
+def new_parent(owner: Key, cells: Sequence[int], *, priority: int = 5) -> NewParent:
+    """A parent about to be admitted, with a cell in each of these lanes."""
+    asked = plan(len(cells), priority=priority)
+    return NewParent(id=ids.new(), key_id=owner.id, plan=asked, lanes=cells)
+
+
+async def parent(
+    connection: AsyncConnection, owner: Key, cells: Sequence[int], *, priority: int = 5
+) -> UUID:
+    """A parent in the queue of its key, whatever the capacity."""
+    (made,) = await some_parents(connection, owner, cells, n=1, priority=priority)
+    return made
+
+
+async def some_parents(
+    connection: AsyncConnection, owner: Key, cells: Sequence[int], *, n: int, priority: int = 5
+) -> list[UUID]:
+    """As many equal parents in the queue, oldest first."""
+    made = [new_parent(owner, cells, priority=priority) for _ in range(n)]
+    async with connection.transaction():
+        await usage.lock(connection, [owner.id])
+        await parents.insert(connection, made)
+    return [one.id for one in made]
+
+
+async def claim(
+    connection: AsyncConnection,
+    *,
+    by: int | None = None,
+    slots: int = 100,
+    surfaces: Sequence[str] = (SURFACE,),
+) -> list[Claimed]:
+    """A claim under a token of its own; `by` None: for a new live node."""
+    return await children.claim(
+        connection,
+        node=by if by is not None else await node(connection, surfaces=surfaces),
+        token=secrets.randbits(62),
+        slots=slots,
+        surfaces=surfaces,
+    )
+
+
+def fence(child: Claimed) -> Fence:
+    """What fences this claim."""
+    return Fence(child.parent_id, child.ordinal, child.claim)
+
+
+def completed(child: Claimed) -> Outcome:
+    """The child's capture came home."""
+    return Completed(fence(child), CAPTURE, 200)
+
+
+def failed(child: Claimed) -> Outcome:
+    """The child failed for good."""
+    return Failed(fence(child), FAILURE, 503)
+
+
+def retried(child: Claimed, delay_seconds: float = 0.0) -> Outcome:
+    """The child is to be tried again."""
+    return Retry(fence(child), FAILURE, delay_seconds, 503)
+
+
+def given_back(child: Claimed) -> Outcome:
+    """The child was never really tried."""
+    return GivenBack(fence(child))
+
+
+async def settle(connection: AsyncConnection, *outcomes: Outcome) -> Settled:
+    """Settle these in one batch."""
+    return await children.settle(connection, outcomes)
+
+
+async def complete(connection: AsyncConnection, claimed: Iterable[Claimed]) -> Settled:
+    """Settle all of these as completed in one batch."""
+    return await children.settle(connection, [completed(child) for child in claimed])
+
+
+async def states(connection: AsyncConnection, of: UUID) -> list[str]:
+    """The states of a parent's children in ordinal order; none while it is queued."""
+    return [str(child.state) for child in await children.of(connection, of)]
+
+
+async def scalar(connection: AsyncConnection, statement: Any, *arguments: Any) -> Any:
+    """The one value of a statement's one row."""
+    row = await (await connection.execute(statement, arguments)).fetchone()
+    assert row
+    return row[0]

@@ -1,0 +1,153 @@
+"""Statements as PostgreSQL plans and runs them: prepared by name, explained, and rolled back."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from orchestrator.fanout import FAN_OUT, LOOK_KEYS, LOOK_PARENTS
+from orchestrator.snapshot import TAKE
+from orchestrator.store import plans
+from orchestrator.store.children.claim import CLAIM
+from orchestrator.store.children.read import OF, ONE, RESULTS
+from orchestrator.store.children.rescue import RESCUE
+from orchestrator.store.children.settle import SETTLE
+from orchestrator.store.children.stage import NEXT, STAGE
+from orchestrator.store.parents import PLANS, READ
+
+PARAMETER = re.compile(r"%\((\w+)\)[sb]")
+
+
+class Explained(NamedTuple):
+    """One node of a plan that reads a table: which, how, how often, and how many rows it met."""
+
+    table: str
+    node: str
+    index: str | None
+    loops: int
+    rows: float
+
+
+class Statement(NamedTuple):
+    """A statement of ours with the planner settings its function runs it under."""
+
+    name: str
+    text: str
+    settings: str | None
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of its parameters, each once, in the order of the prepared statement."""
+        return list(dict.fromkeys(PARAMETER.findall(self.text)))
+
+    def prepare(self, session: psycopg.Connection) -> None:
+        """PREPARE it under its name; types are those PostgreSQL infers."""
+        numbers = {name: f"${n}" for n, name in enumerate(self.parameters, 1)}
+        numbered = PARAMETER.sub(lambda match: numbers[match[1]], self.text)
+        session.execute(f"PREPARE {self.name} AS {numbered}")
+
+    def explain(self, session: psycopg.Connection, arguments: Mapping[str, Any]) -> list[Explained]:
+        """What its scans of tables did; what it changed is rolled back."""
+        with session.transaction(force_rollback=True):
+            if self.settings:
+                session.execute(self.settings)
+            values = sql.SQL(", ").join(sql.Literal(arguments[name]) for name in self.parameters)
+            call = sql.SQL("EXECUTE {}").format(sql.Identifier(self.name))
+            if self.parameters:
+                call += sql.SQL("({})").format(values)
+            explain = sql.SQL("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) ") + call
+            row = session.execute(explain).fetchone()
+        assert row
+        return list(_scans(row[0][0]["Plan"]))
+
+
+def _scans(node: dict[str, Any]) -> Iterator[Explained]:
+    if "Relation Name" in node and node["Node Type"] != "ModifyTable":
+        met = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+        loops = node["Actual Loops"]
+        yield Explained(
+            node["Relation Name"],
+            node["Node Type"],
+            node.get("Index Name") or _bitmap(node),
+            loops,
+            (met + node.get("Rows Removed by Index Recheck", 0)) * loops,
+        )
+    for below in node.get("Plans", ()):
+        yield from _scans(below)
+
+
+def _bitmap(node: dict[str, Any]) -> str | None:
+    """The index behind a bitmap scan; several are never ours."""
+    below = [index["Index Name"] for index in node.get("Plans", ()) if "Index Name" in index]
+    return below[0] if len(below) == 1 else None
+
+
+STATEMENTS = {
+    statement.name: statement
+    for statement in (
+        Statement("claim", CLAIM, plans.PROBE),
+        Statement("fan_out", FAN_OUT, plans.NO_SCAN),
+        Statement("settle", SETTLE, plans.PROBE),
+        Statement("stage", STAGE, plans.PROBE),
+        Statement("stage_next", NEXT, None),
+        Statement("rescue", RESCUE, plans.PROBE),
+        Statement("snapshot", TAKE, None),
+        Statement("parent_read", READ, None),
+        Statement("parent_plans", PLANS, None),
+        Statement("children_of", OF, None),
+        Statement("children_one", ONE, None),
+        Statement("children_results", RESULTS, None),
+    )
+}
+SLOTS = 50
+MOST = 300
+PARENTS = 50
+BATCH = 200
+
+
+def arguments(session: psycopg.Connection) -> dict[str, Any]:
+    """Arguments for every statement, by parameter name, on whatever is in the database."""
+    held = session.execute(
+        "SELECT parent_id, ordinal, claim FROM child WHERE state = 'processing'"
+        " ORDER BY ordinal, parent_id LIMIT %s",
+        [BATCH],
+    ).fetchall()
+    one = session.execute("SELECT id FROM parent WHERE state = 'processing' LIMIT 1").fetchone()
+    some = session.execute("SELECT array_agg(id) FROM (SELECT id FROM parent LIMIT 50) p")
+    (ids,) = some.fetchone() or (None,)
+    parents, ordinals, claims = ([row[n] for row in held] for n in range(3))
+    settled = {
+        "parents": parents,
+        "ordinals": ordinals,
+        "claims": claims,
+        "states": ["completed"] * len(held),
+        "captures": ["{}"] * len(held),
+        "errors": [None] * len(held),
+        "codes": [200] * len(held),
+        "delays": [None] * len(held),
+    }
+    return {
+        "settle": settled,
+        "fan_out": {
+            "look_keys": LOOK_KEYS,
+            "look_parents": LOOK_PARENTS,
+            "parents": PARENTS,
+        },
+        "claim": {
+            "node": 1,
+            "token": 1,
+            "slots": SLOTS,
+            "surfaces": [f"s{n}" for n in range(1, 11)],
+        },
+        "stage": {"most": MOST, "channel": "nobody"},
+        "stage_next": {},
+        "rescue": {"dead": 10, "most": MOST, "limit": 3},
+        "snapshot": {"key": 7},
+        "parent_read": {"parent": one and one[0], "key": 7},
+        "parent_plans": {"parents": ids or []},
+        "children_of": {"parent": one and one[0]},
+        "children_one": {"parent": one and one[0], "ordinal": 3},
+        "children_results": {"parent": one and one[0], "after": 0, "limit": 100},
+    }

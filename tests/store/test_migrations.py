@@ -1,0 +1,160 @@
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import NullPool, create_engine
+
+from orchestrator.errors import DatabaseUnavailableError
+from orchestrator.store import counters, migrations, tables
+
+VERSIONS = Path(migrations.__file__).parent / "versions"
+REVISIONS = sorted(path.name.partition("_")[0] for path in VERSIONS.glob("[0-9]*.py"))
+
+
+@pytest.fixture
+def empty(server, maintenance) -> Iterator[str]:
+    """The URL of a database without a schema."""
+    with new_database(server, maintenance, "migrations_empty") as url:
+        yield url
+
+
+@contextmanager
+def new_database(server, maintenance, stem: str) -> Iterator[str]:
+    """A database made for one test and dropped after it."""
+    name = f"{stem}_{threading.get_native_id()}"
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    maintenance.execute(drop)
+    maintenance.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        yield server(name)
+    finally:
+        maintenance.execute(drop)
+
+
+def revisions(applied: list[str]) -> list[str]:
+    return [line.partition(":")[0] for line in applied]
+
+
+def test_an_upgrade_applies_each_revision_once(empty):
+    """The first start migrates, the second finds nothing to do; `pending` foretells both."""
+    assert revisions(migrations.pending(empty)) == REVISIONS
+    assert revisions(migrations.upgrade(empty)) == REVISIONS
+    assert migrations.pending(empty) == []
+    assert migrations.upgrade(empty) == []
+
+
+def test_pending_changes_nothing(empty):
+    """Asking what would be applied leaves the database empty."""
+    migrations.pending(empty)
+    with psycopg.connect(empty) as session:
+        count = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        assert session.execute(count).fetchone() == (0,)
+
+
+def test_every_revision_says_what_it_is(empty):
+    """`pending` names revisions by number and title."""
+    assert all(len(line.partition(": ")[2]) > 10 for line in migrations.pending(empty))
+
+
+def test_two_starts_at_once_apply_each_revision_once(empty):
+    """Two processes that start together agree on who migrates; both succeed."""
+    applied: list[list[str]] = []
+    starts = [
+        threading.Thread(target=lambda: applied.append(migrations.upgrade(empty))) for _ in range(3)
+    ]
+    for start in starts:
+        start.start()
+    for start in starts:
+        start.join()
+    assert sorted(map(len, applied)) == [0, 0, len(REVISIONS)]
+
+
+def test_an_upgrade_that_fails_leaves_nothing_behind(empty):
+    """All revisions run in one transaction."""
+    with psycopg.connect(empty, autocommit=True) as session:
+        session.execute("CREATE TABLE node (id int)")
+        with pytest.raises(Exception, match="node"):
+            migrations.upgrade(empty)
+        left = "SELECT array_agg(tablename::text) FROM pg_tables WHERE schemaname = 'public'"
+        assert session.execute(left).fetchone() == (["node"],)
+        session.execute("DROP TABLE node")
+    assert revisions(migrations.upgrade(empty)) == REVISIONS
+
+
+def test_a_database_out_of_reach_is_said_in_one_line(server):
+    """A start without its database says so and why."""
+    with pytest.raises(DatabaseUnavailableError, match="PostgreSQL cannot be reached") as caught:
+        migrations.upgrade(server("a_database_nobody_made"))
+    assert "\n" not in str(caught.value)
+
+
+# What a schema is, object by object, without what only the way it came about explains.
+CATALOG = """
+SELECT 'column ' || c.relname || '.' || a.attname,
+       format_type(a.atttypid, a.atttypmod) || ' not null ' || a.attnotnull
+       || ' identity ' || a.attidentity::text || ' generated ' || a.attgenerated::text
+       || ' default ' || coalesce(pg_get_expr(d.adbin, d.adrelid), 'none')
+FROM pg_class c
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+UNION ALL
+SELECT 'table ' || relname, coalesce((SELECT string_agg(o, ', ' ORDER BY o)
+                                      FROM unnest(reloptions) o), '')
+FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+UNION ALL
+SELECT 'constraint ' || conrelid::regclass || '.' || conname, pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'index ' || indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL
+SELECT 'trigger ' || tgrelid::regclass || '.' || tgname, pg_get_triggerdef(oid)
+FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL
+SELECT 'function ' || oid::regprocedure, pg_get_functiondef(oid)
+FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+"""
+ALEMBICS_OWN = "alembic_version"
+
+
+def catalog(url: str) -> dict[str, str]:
+    """Every object of the schema with its definition."""
+    with psycopg.connect(url) as session:
+        rows = session.execute(CATALOG).fetchall()
+    return {name: what for name, what in rows if ALEMBICS_OWN not in name}
+
+
+@pytest.fixture(scope="module")
+def migrated(server, template) -> dict[str, str]:
+    """The schema as the migrations make it."""
+    return catalog(server(template))
+
+
+@pytest.fixture(scope="module")
+def declared(server, maintenance) -> Iterator[dict[str, str]]:
+    """The schema as the tables and the counters declare it."""
+    with new_database(server, maintenance, "migrations_declared") as url:
+        engine = create_engine(
+            "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool
+        )
+        tables.metadata.create_all(engine)
+        engine.dispose()
+        with psycopg.connect(url) as session:
+            for statement in (*counters.FUNCTIONS, *counters.TRIGGERS):
+                session.execute(statement)
+        yield catalog(url)
+
+
+@pytest.mark.parametrize("kind", ["column", "table", "constraint", "index", "trigger", "function"])
+def test_migrations_make_what_the_tables_declare(migrated, declared, kind):
+    """Types, defaults, generated columns, constraints, indexes, storage, triggers, functions."""
+    one, other = (
+        {name: what for name, what in schema.items() if name.startswith(f"{kind} ")}
+        for schema in (migrated, declared)
+    )
+    assert one
+    assert one == other

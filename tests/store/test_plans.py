@@ -1,0 +1,222 @@
+"""Plan guards: whatever the planner knows, the hot statements touch few rows, by an index.
+
+50,000 children and 11,000 parents of 300 keys over 20 lanes. Three planners meet them: one with
+statistics, one that never saw any, and one that made its plans while every table was empty and
+keeps them.
+"""
+
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from orchestrator.domain import ids
+from orchestrator.fanout import fan_out
+from orchestrator.store import children
+from orchestrator.store.children import Fence, GivenBack
+from tests import factories
+from tests.store import explained
+from tests.store.explained import MOST, PARENTS, SLOTS, STATEMENTS, Explained
+
+KEYS, LANES = 300, 20
+PROCESSING = 2_100
+OUTCOME = GivenBack(Fence(ids.new(), 1, 1))
+SEED = (
+    """INSERT INTO api_key (name, requests_per_minute, sync_limit, queue_capacity, concurrency,
+                            weight)
+       SELECT 'key ' || n, 60, 8, 1000, 50, 1 FROM generate_series(1, 300) n""",
+    """INSERT INTO lane (surface, country, concurrency)
+       SELECT 's' || (n + 1) / 2, CASE n % 2 WHEN 0 THEN 'US' ELSE 'GB' END, 2000
+       FROM generate_series(1, 20) n""",
+    """INSERT INTO node (host, pid, slots, surfaces)
+       SELECT 'h', 1, 9, '{}' FROM generate_series(1, 5)""",
+    """INSERT INTO parent (id, key_id, state, priority, lanes, total, done, payload)
+       SELECT lpad(to_hex(n), 32, '0')::uuid, n % 300 + 1,
+              CASE WHEN n <= 5000 THEN 'completed' WHEN n <= 5300 THEN 'processing'
+                   ELSE 'queued' END,
+              n % 10 + 1, (SELECT array_agg(l) FROM generate_series(1, 20) l), 20,
+              CASE WHEN n <= 5000 THEN 20 ELSE 0 END, '{"query": "tea"}'
+       FROM generate_series(1, 11000) n""",
+    """INSERT INTO child (parent_id, ordinal, key_id, lane_id, priority, state, result)
+       SELECT lpad(to_hex(n), 32, '0')::uuid, o, n % 300 + 1, o, n % 10 + 1, 'completed', '{}'
+       FROM generate_series(1, 5000) n, generate_series(1, 9) o""",
+    """INSERT INTO child (parent_id, ordinal, key_id, lane_id, priority, state, claim, node, run_at)
+       SELECT lpad(to_hex(n), 32, '0')::uuid, o, n % 300 + 1, o, n % 10 + 1,
+              CASE WHEN o <= 7 THEN 'processing' WHEN o <= 17 THEN 'queued' ELSE 'retrying' END,
+              CASE WHEN o <= 7 THEN n * 100 + o END, CASE WHEN o <= 7 THEN n % 10 + 1 END,
+              CASE WHEN o > 17 THEN now() + (n - 5200) * interval '1 minute' END
+       FROM generate_series(5001, 5300) n, generate_series(1, 20) o""",
+)
+QUIET = "; ".join(
+    f"ALTER TABLE {table} SET (autovacuum_enabled = off)"
+    for table in ("parent", "child", "usage", "inflight", "backlog", "lane", "lane_load", "node")
+)
+
+
+def prepared(url: str, mode: str) -> psycopg.Connection:
+    """A session that has every statement prepared, and plans it in this mode."""
+    session = psycopg.connect(url, autocommit=True, options="-c jit=off")
+    session.execute("SELECT set_config('plan_cache_mode', %s, false)", [mode])
+    for statement in STATEMENTS.values():
+        statement.prepare(session)
+    return session
+
+
+def run(session: psycopg.Connection) -> dict[str, list[Explained]]:
+    """Every statement's scans."""
+    given = explained.arguments(session)
+    return {name: statement.explain(session, given[name]) for name, statement in STATEMENTS.items()}
+
+
+@pytest.fixture(scope="module")
+def plans(server, maintenance, template) -> Iterator[dict[str, dict[str, list[Explained]]]]:
+    """The scans of every statement by what its planner knew; made once."""
+    name = f"plans_{threading.get_native_id()}"
+    maintenance.execute(
+        sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(template)
+        )
+    )
+    url = server(name)
+    try:
+        with psycopg.connect(url, autocommit=True) as seeding:
+            seeding.execute(QUIET)
+            with prepared(url, "force_generic_plan") as early:
+                run(early)
+                for statement in SEED:
+                    seeding.execute(statement)
+                made = {"planned while empty": run(early)}
+            with prepared(url, "force_custom_plan") as fresh:
+                made["without statistics"] = run(fresh)
+            with prepared(url, "force_generic_plan") as fresh:
+                made["generic, without statistics"] = run(fresh)
+            seeding.execute("ANALYZE")
+            with prepared(url, "force_custom_plan") as wise:
+                made["with statistics"] = run(wise)
+            with prepared(url, "force_generic_plan") as wise:
+                made["generic, with statistics"] = run(wise)
+        yield made
+    finally:
+        maintenance.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(
+    params=[
+        "planned while empty",
+        "without statistics",
+        "generic, without statistics",
+        "with statistics",
+        "generic, with statistics",
+    ]
+)
+def scans(plans, request) -> dict[str, list[Explained]]:
+    return plans[request.param]
+
+
+def of(scans: list[Explained], table: str) -> list[Explained]:
+    return [scan for scan in scans if scan.table == table]
+
+
+def met(scans: list[Explained], table: str) -> float:
+    """The rows of the table a statement met, over all its scans."""
+    return sum(scan.rows for scan in of(scans, table))
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_nothing_reads_all_parents_or_all_children(scans, name):
+    """No statement walks one of the large tables from end to end."""
+    assert scans[name]
+    walked = [
+        scan
+        for scan in scans[name]
+        if scan.table in {"parent", "child"} and scan.node == "Seq Scan"
+    ]
+    assert walked == []
+
+
+INDEXES = {
+    "claim": {"child_ready", "child_pkey"},
+    "fan_out": {"parent_queue", "parent_pkey"},
+    "settle": {"child_pkey", "parent_pkey"},
+    "stage": {"child_due", "child_pkey"},
+    "stage_next": {"child_due"},
+    "rescue": {"child_node", "child_pkey", "parent_pkey"},
+    "snapshot": {"parent_queue"},
+    "parent_read": {"parent_pkey"},
+    "parent_plans": {"parent_pkey"},
+    "children_of": {"child_pkey"},
+    "children_one": {"child_pkey"},
+    "children_results": {"child_pkey"},
+}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_each_statement_uses_the_indexes_made_for_it(scans, name):
+    """Parents and children are found by exactly the indexes the statement was written for."""
+    used = {scan.index for scan in scans[name] if scan.table in {"parent", "child"}}
+    assert used == INDEXES[name]
+
+
+# The most rows of a table each statement may meet: a small multiple of what it returns.
+BOUNDS = {
+    ("claim", "child"): 4 * SLOTS,
+    ("settle", "child"): 3 * explained.BATCH,
+    ("settle", "parent"): 3 * explained.BATCH,
+    ("fan_out", "parent"): 200 * 200,
+    ("stage", "child"): 4 * MOST,
+    ("stage_next", "child"): 1,
+    ("rescue", "child"): PROCESSING * 2 + 2 * MOST,
+    ("rescue", "parent"): 2 * MOST,
+    ("snapshot", "parent"): 10,
+    ("snapshot", "inflight"): LANES,
+    ("parent_read", "parent"): 1,
+    ("parent_plans", "parent"): 50,
+    ("children_of", "child"): 20,
+    ("children_one", "child"): 1,
+    ("children_results", "child"): 20,
+}
+
+
+@pytest.mark.parametrize(("name", "table"), BOUNDS)
+def test_each_statement_meets_few_rows(scans, name, table):
+    """What it reads is bounded by what it is asked for, not by what there is."""
+    assert met(scans[name], table) <= BOUNDS[name, table]
+
+
+SETTINGS = "SELECT current_setting('enable_seqscan'), current_setting('enable_mergejoin')"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "work",
+    [
+        fan_out,
+        factories.claim,
+        children.stage,
+        children.rescue,
+        lambda session: children.settle(session, [OUTCOME]),
+    ],
+    ids=["fan_out", "claim", "stage", "rescue", "settle"],
+)
+async def test_the_functions_run_under_the_settings_explained_here(connection, work):
+    """The settings hold where the statement runs, and no longer than its transaction."""
+    async with connection.transaction():
+        await work(connection)
+        assert await (await connection.execute(SETTINGS)).fetchone() == ("off", "off")
+    assert await (await connection.execute(SETTINGS)).fetchone() == ("on", "on")
+
+
+def test_the_claim_reads_children_once_for_each_key_it_serves(scans):
+    """The index of ready children is probed once a key, never more than there are slots."""
+    (ready,) = [scan for scan in scans["claim"] if scan.index == "child_ready"]
+    assert ready.loops == SLOTS
+    assert ready.rows <= 2 * SLOTS
+
+
+def test_the_fan_out_reads_queues_once_for_each_key_it_looks_at(scans):
+    """The index of queued parents is probed once a key looked at, and for few parents each."""
+    (queue,) = [scan for scan in scans["fan_out"] if scan.index == "parent_queue"]
+    assert queue.loops == 200
+    assert queue.rows <= queue.loops * (1 + PARENTS / queue.loops) * 2

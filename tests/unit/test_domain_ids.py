@@ -1,0 +1,87 @@
+import string
+import uuid
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from orchestrator.domain import ids
+from orchestrator.domain.ids import ChildId, ParentId
+
+parents = st.uuids()
+surfaces = st.from_regex(r"[a-z][a-z0-9_]{0,39}", fullmatch=True)
+tokens = st.from_regex(r"[a-z0-9_-]{1,255}", fullmatch=True)
+
+
+@given(parents)
+def test_a_parent_id_is_read_back(parent):
+    """Its text is 30 url-safe characters without dots and stands for the same parent."""
+    text = ids.text(parent)
+    assert len(text) == 30
+    assert text.startswith("job_")
+    assert set(text) <= set(string.ascii_lowercase + string.digits + "_")
+    assert ids.read(text) == ParentId(parent)
+
+
+@given(parents, parents)
+def test_ids_sort_as_their_bytes_do(one, other):
+    """The order of two texts is that of the two ids."""
+    assert (ids.text(one) < ids.text(other)) == (one.bytes < other.bytes)
+
+
+def test_new_ids_grow_with_time():
+    """Ids made one after the other sort in that order and are version 7."""
+    made = [ids.new() for _ in range(2000)]
+    assert sorted(made) == made
+    assert sorted(map(ids.text, made)) == list(map(ids.text, made))
+    assert len(set(made)) == 2000
+    assert {one.version for one in made} == {7}
+    assert isinstance(made[0], uuid.UUID)
+
+
+@given(parents, surfaces, tokens)
+def test_a_child_id_is_read_back(parent, surface, token):
+    """Its text names parent, surface and region token."""
+    text = ids.child_text(ids.text(parent), surface, token)
+    assert ids.read(text) == ChildId(parent, surface, token)
+
+
+@given(parents, st.sampled_from("0123456789abcdefghijklmnopqrstuv"))
+def test_a_parent_has_one_spelling(parent, last):
+    """The last character has spare bits; only the canonical spelling is read."""
+    text = ids.text(parent)
+    other = text[:-1] + last
+    read = ids.read(other)
+    assert read is None or ids.text(read.parent) == other
+
+
+@given(parents)
+def test_case_and_frame_matter(parent):
+    """Upper case, white space and cut or longer ids are no ids."""
+    text = ids.text(parent)
+    assume(text.upper() != text)
+    for other in (text.upper(), f" {text}", f"{text}\n", text[:-1], text + "0", text[4:]):
+        assert ids.read(other) is None
+
+
+@given(st.text(max_size=60))
+def test_anything_may_be_asked_for(text):
+    """Whatever a client sends is read or is None; it never raises."""
+    read = ids.read(text)
+    assert read is None or ids.text(read.parent) == text[:30]
+
+
+def test_a_child_id_needs_a_good_parent_surface_and_token():
+    """Each part of a child id is checked."""
+    parent = ids.text(ids.new())
+    for child in (
+        f"{parent}.chatgpt",
+        f"{parent}..us",
+        f"{parent}.ChatGPT.us",
+        f"{parent}.1gpt.us",
+        f"{parent}.chatgpt.",
+        f"{parent}.chatgpt.us.gb",
+        f"{parent}.chatgpt.US",
+        f"{parent}.{'a' * 41}.us",
+        f"job_{'w' * 26}.chatgpt.us",
+    ):
+        assert ids.read(child) is None

@@ -1,0 +1,279 @@
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+from cachetools import LRUCache
+
+from orchestrator.domain.envelope import Answer, Capture, Evidence, Provenance, Seen
+from orchestrator.fanout import fan_out
+from orchestrator.notify import POLL_SECONDS
+from orchestrator.store import children, counters, parents
+from orchestrator.store.children.claim import LOCK_ID
+from orchestrator.surfaces import SurfaceConfig
+from tests import factories
+from tests.waiting import eventually
+from tests.workers.database import pool_of
+from workers.adapters.base import CaptureRequest
+from workers.errors import SurfaceError
+from workers.execution import Served
+from workers.roles.runner import Runner
+from workers.settling import Settler
+
+pytestmark = pytest.mark.anyio
+
+CAPTURE = Capture(
+    answer=Answer(text="tea"),
+    evidence=Evidence(),
+    provenance=Provenance(adapter="test", method="simulator", region=Seen(requested="US")),
+)
+
+
+class Surface:
+    """An adapter that captures when it is let to, and fails as it is told."""
+
+    method = "simulator"
+    options_schema: dict[str, object] = {}  # noqa: RUF012 - as the protocol has it
+    countries = None
+    instant = False
+
+    def __init__(self) -> None:
+        self.released = asyncio.Event()
+        self.asked: list[CaptureRequest] = []
+        self.running = self.most = 0
+        self.error: SurfaceError | None = None
+
+    async def capture(self, request: CaptureRequest) -> Capture:
+        self.asked.append(request)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await self.released.wait()
+        finally:
+            self.running -= 1
+        if self.error:
+            raise self.error
+        return CAPTURE
+
+    async def close(self) -> None:
+        pass
+
+
+class Worker:
+    """A runner with its settler and its surface."""
+
+    def __init__(self, pool, node, slots, tasks, may_start) -> None:
+        self.surface = Surface()
+        self.settler = Settler(pool, lambda _: None)
+        config = SurfaceConfig(name=factories.SURFACE, adapter="test", attempts=3)
+        self.runner = Runner(
+            pool,
+            node=node,
+            slots=slots,
+            surfaces={factories.SURFACE: Served(config, self.surface)},
+            settler=self.settler,
+            tasks=tasks,
+            may_start=may_start,
+        )
+
+    async def idle(self) -> None:
+        """Wait until nothing is being captured."""
+
+        async def done() -> bool:
+            return not self.runner.running
+
+        await eventually(done)
+
+
+@pytest.fixture
+def start(connection, database):
+    """Opens a worker; it is flushed and ended at the end of the block."""
+
+    @asynccontextmanager
+    async def make(
+        slots: int = 10, *, may_start: Callable[[], bool] = lambda: True
+    ) -> AsyncIterator[Worker]:
+        node = await factories.node(connection)
+        async with pool_of(database) as pool, asyncio.TaskGroup() as outer:
+            async with asyncio.TaskGroup() as tasks:
+                worker = Worker(pool, node, slots, tasks, may_start)
+                outer.create_task(worker.settler.run())
+                yield worker
+                worker.surface.released.set()
+            worker.settler.close()
+
+    return make
+
+
+async def waiting(connection, cells: int = 1, *, n: int = 1, **plan):
+    """Parents of one key whose children are ready."""
+    owner = await factories.key(connection, concurrency=1000)
+    lane = await factories.lane(connection, concurrency=1000)
+    made = [
+        factories.new_parent(owner, [lane] * cells)._replace(plan=factories.plan(cells, **plan))
+        for _ in range(n)
+    ]
+    async with connection.transaction():
+        await parents.insert(connection, made)
+    await fan_out(connection, parents=n)
+    return [parent.id for parent in made]
+
+
+async def counted(connection) -> dict[str, int]:
+    """Children by state."""
+    cursor = await connection.execute("SELECT state, count(*) FROM child GROUP BY 1")
+    return dict(Counter(dict(await cursor.fetchall())))
+
+
+async def test_a_runner_fills_its_slots_and_no_more(connection, start):
+    """It claims what it has room for; what ends makes room for the next."""
+    await waiting(connection, 7)
+    async with start(slots=3) as worker:
+        assert await worker.runner.step() == 0
+        assert worker.runner.running == 3
+        assert await worker.runner.step() == POLL_SECONDS
+        assert await counted(connection) == {"processing": 3, "queued": 4}
+        worker.surface.released.set()
+        await worker.idle()
+        while await worker.runner.step() == 0:
+            await worker.idle()
+    assert worker.surface.most == 3
+    assert await counted(connection) == {"completed": 7}
+
+
+async def test_each_cell_is_asked_for_as_it_was_submitted(connection, start):
+    """Query, surface, region, options and attempt come from the plan and the claim."""
+    (parent,) = await waiting(connection, 2, query="green tea", options={"chatgpt": {"a": 1}})
+    async with start() as worker:
+        await worker.runner.step()
+        worker.surface.released.set()
+    asked = sorted(worker.surface.asked, key=lambda request: request.child)
+    assert [(r.query, r.surface, r.country, r.city, r.attempt) for r in asked] == [
+        ("green tea", "chatgpt", "US", "City 0", 1),
+        ("green tea", "chatgpt", "US", "City 1", 1),
+    ]
+    assert asked[0].options == {"a": 1}
+    assert asked[0].child.endswith(".chatgpt.us_city-0")
+    row = await children.one(connection, parent, 1)
+    assert row is not None
+    assert b'"tea"' in bytes(row.capture or b"")
+
+
+async def test_a_node_that_cannot_beat_starts_nothing(connection, start):
+    """What runs goes on, nothing new is claimed."""
+    await waiting(connection, 2)
+    alive = [True]
+    async with start(slots=1, may_start=lambda: alive[0]) as worker:
+        await worker.runner.step()
+        alive.clear()
+        alive.append(False)
+        worker.surface.released.set()
+        await worker.idle()
+        assert await worker.runner.step() == POLL_SECONDS
+    assert await counted(connection) == {"completed": 1, "queued": 1}
+
+
+async def test_transient_failures_are_tried_again_and_permanent_ones_are_not(connection, start):
+    """A retry waits for its pause; a permanent failure is the end."""
+    (parent,) = await waiting(connection)
+    async with start() as worker:
+        worker.surface.released.set()
+        worker.surface.error = SurfaceError("UPSTREAM_STATUS", "503", permanent=False)
+        await worker.runner.step()
+        await worker.idle()
+
+        async def settled() -> bool:
+            return await factories.states(connection, parent) == ["retrying"]
+
+        await eventually(settled)
+        await connection.execute("UPDATE child SET run_at = now()")
+        await children.stage(connection)
+        worker.surface.error = SurfaceError("UPSTREAM_STATUS", "404", permanent=True)
+        await worker.runner.step()
+    assert await factories.states(connection, parent) == ["failed"]
+    assert [request.attempt for request in worker.surface.asked] == [1, 2]
+
+
+async def test_a_plan_may_ask_for_fewer_attempts(connection, start):
+    """With `maxAttempts` 1 a transient failure is the end."""
+    (parent,) = await waiting(connection, max_attempts=1)
+    async with start() as worker:
+        worker.surface.released.set()
+        worker.surface.error = SurfaceError("UPSTREAM_STATUS", "503", permanent=False)
+        await worker.runner.step()
+    assert await factories.states(connection, parent) == ["failed"]
+
+
+async def test_what_is_given_back_is_ready_again_and_was_never_tried(connection, start):
+    """A leaving node interrupts its captures: no attempt counted, nothing left behind."""
+    (parent,) = await waiting(connection, 3)
+    async with start() as worker:
+        await worker.runner.step()
+
+        async def asked() -> bool:
+            return len(worker.surface.asked) == 3
+
+        await eventually(asked)
+        worker.runner.give_back()
+    rows = await children.of(connection, parent)
+    assert [(str(row.state), row.attempt) for row in rows] == [("queued", 0)] * 3
+    assert worker.surface.running == 0
+
+
+async def cut(connection, where: str) -> bool:
+    """End the session that waits for this lock; True once there was one."""
+    ended = await connection.execute(
+        f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted AND {where}"
+    )
+    return ended.rowcount == 1
+
+
+async def test_a_claim_whose_answer_was_lost_is_run_all_the_same(connection, database, start):
+    """The node lives, so nobody would rescue its children: it asks what it took, and runs that."""
+    (parent,) = await waiting(connection, 4)
+    async with start() as worker, await psycopg.AsyncConnection.connect(database) as holder:
+        worker.surface.released.set()
+        await holder.execute("LOCK TABLE parent IN ACCESS EXCLUSIVE MODE")
+        step = asyncio.create_task(worker.runner.step())
+
+        await eventually(lambda: cut(connection, "relation = 'parent'::regclass"))
+        with pytest.raises(psycopg.OperationalError):
+            await step
+        await holder.rollback()
+        assert await counted(connection) == {"processing": 4}
+        await worker.runner.step()
+    assert await factories.states(connection, parent) == ["completed"] * 4
+    rows = await children.of(connection, parent)
+    assert {row.attempt for row in rows} == {1}
+    assert await counters.differences(connection) == []
+
+
+async def test_a_claim_that_never_happened_is_made_anew(connection, database, start):
+    """When the connection broke before the claim, the next step finds nothing taken and claims."""
+    (parent,) = await waiting(connection, 2)
+    async with start() as worker, await psycopg.AsyncConnection.connect(database) as holder:
+        worker.surface.released.set()
+        await holder.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK_ID])
+        step = asyncio.create_task(worker.runner.step())
+        await eventually(lambda: cut(connection, "locktype = 'advisory'"))
+        with pytest.raises(psycopg.OperationalError):
+            await step
+        await holder.rollback()
+        await worker.runner.step()
+        assert worker.runner.running == 0
+        await worker.runner.step()
+    assert await factories.states(connection, parent) == ["completed"] * 2
+
+
+async def test_a_plan_forgotten_while_others_are_read_is_read_again(connection, start):
+    """A claim over more parents than are remembered starts each of its children."""
+    await waiting(connection, 2, n=6)
+    async with start(slots=6) as worker:
+        worker.surface.released.set()
+        worker.runner._sheets = LRUCache(3)
+        for _ in range(6):
+            await worker.runner.step()
+            await worker.idle()
+    assert await counted(connection) == {"completed": 12}
