@@ -241,23 +241,29 @@ async def test_keys_looked_at_in_vain_do_not_hide_those_behind_them(connection):
     assert sum([await fan_out(connection) for _ in range(2)]) == 1
 
 
+widths = st.lists(st.integers(0, 3), min_size=1, max_size=12)
+asked = st.tuples(widths, st.integers(1, 10))
+
+
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-async def test_whatever_waits_leaves_in_the_end(connection, recounted, data):
+@given(
+    limits=st.lists(st.integers(1, 5), min_size=4, max_size=4),
+    keys=st.lists(
+        st.tuples(st.integers(1, 4), st.lists(asked, min_size=1, max_size=6)),
+        min_size=1,
+        max_size=3,
+    ),
+)
+async def test_whatever_waits_leaves_in_the_end(connection, recounted, limits, keys):
     """Any widths, lanes, limits and priorities: fan out, claim and settle till nothing is left."""
-    limits = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
-    names = [f"S{n}" for n in range(len(limits))]
-    for name, limit in zip(names, limits, strict=True):
-        await factories.lane(connection, name, concurrency=limit)
-        await connection.execute(
-            "UPDATE lane SET concurrency = %s WHERE country = %s", [limit, name]
-        )
-    lanes = [await factories.lane(connection, name) for name in names]
-    widths = st.lists(st.sampled_from(lanes), min_size=1, max_size=12)
-    for _ in range(2):
-        owner = await factories.key(connection, concurrency=data.draw(st.integers(1, 4)))
-        for cells in data.draw(st.lists(widths, min_size=1, max_size=6)):
-            await factories.parent(connection, owner, cells, priority=data.draw(st.integers(1, 10)))
+    lanes = [await factories.lane(connection, f"S{n}") for n in range(4)]
+    for lane, limit in zip(lanes, limits, strict=True):
+        await connection.execute("UPDATE lane SET concurrency = %s WHERE id = %s", [limit, lane])
+    for concurrency, wanted in keys:
+        owner = await factories.key(connection, concurrency=concurrency)
+        for width, priority in wanted:
+            cells = [lanes[place] for place in width]
+            await factories.parent(connection, owner, cells, priority=priority)
     for _ in range(200):
         await fan_out(connection)
         if not await finish_all(connection):

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import psycopg
@@ -16,6 +16,13 @@ from tests.workers.database import away, pool_of, read_only
 from workers.settling import LARGEST_FLUSH, MOST_HELD, Settler
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def unprinted() -> Iterator[None]:
+    """Tracebacks of what is refused on purpose are not drawn."""
+    with capture_logs():
+        yield
 
 
 @asynccontextmanager

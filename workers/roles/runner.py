@@ -59,7 +59,11 @@ class Runner:
         return len(self._running)
 
     async def step(self) -> float:
-        """One claim for the slots that are free."""
+        """One claim for the slots that are free.
+
+        It may bring fewer than there are, where many keys want a lane's last place and crowd out
+        others for this once; each claim but the last brings some, so claim until one is empty.
+        """
         if self._free < self._slots // 8 and self._more:
             await asyncio.sleep(GATHER_SECONDS)
         if not self._free or self._settler.full or not self._may_start():
@@ -68,7 +72,7 @@ class Runner:
         claimed = await self._claim(asked)
         for child, sheet in claimed:
             self._start(child, sheet)
-        self._more = len(claimed) == asked
+        self._more = bool(claimed)
         return 0.0 if self._more else POLL_SECONDS
 
     def give_back(self) -> None:
