@@ -9,6 +9,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class ClosedError(Exception):
+    """Nothing is taken in any more: this process is shutting down."""
+
+
 class Batcher(Generic[Item, Result]):
     """Gathers single items into flushes of at most `largest`.
 
@@ -29,7 +33,9 @@ class Batcher(Generic[Item, Result]):
         return len(self._waiting)
 
     def put(self, item: Item) -> asyncio.Future[Result]:
-        """Queue an item; the future is done when its flush is."""
+        """Queue an item; the future is done when its flush is. `ClosedError` after `close`."""
+        if self._closing:
+            raise ClosedError
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         self._filled.set()

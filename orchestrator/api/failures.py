@@ -13,7 +13,9 @@ from litestar.exceptions import (
 )
 from litestar.types import ExceptionHandlersMap
 from psycopg import OperationalError
+from psycopg.errors import ReadOnlySqlTransaction
 
+from admission.batches import ClosedError
 from orchestrator.api import problems
 from orchestrator.api.problems import Problem
 from orchestrator.api.stamps import request_id
@@ -47,6 +49,11 @@ def database_away(request: AnyRequest, error: Exception) -> Response[bytes]:
     return _response(request, problems.database_away())
 
 
+def shutting_down(request: AnyRequest, error: Exception) -> Response[bytes]:  # noqa: ARG001
+    """Asked for after the last flush of a process that is leaving."""
+    return _response(request, problems.shutting_down())
+
+
 def surprise(request: AnyRequest, error: Exception) -> Response[bytes]:
     """A fault of this server: logged with its stack, told without internals.
 
@@ -74,6 +81,8 @@ HANDLERS: ExceptionHandlersMap = {
     MethodNotAllowedException: method_not_allowed,
     HTTPException: malformed,
     OperationalError: database_away,
+    ReadOnlySqlTransaction: database_away,  # a standby, for a moment, or a full disk
+    ClosedError: shutting_down,
     DatabaseUnavailableError: database_away,
     Exception: surprise,
 }

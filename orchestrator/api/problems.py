@@ -87,6 +87,11 @@ def database_away() -> Problem:
     return unavailable("The database cannot be reached at the moment.")
 
 
+def shutting_down() -> Problem:
+    """This process is leaving; another, or its successor, takes over."""
+    return unavailable("This server is shutting down; nothing was stored. Send it again.")
+
+
 def no_surfaces() -> Problem:
     """Nothing can be asked yet."""
     return unavailable("No worker has registered its surfaces yet.", seconds=5)

@@ -156,4 +156,4 @@ def _say(console: "Console", text: str) -> None:
 
 
 def _fact(console: "Console", text: str) -> None:
-    console.print(Text(f"  {text}"))
+    console.print(Text(f"  {text}"), soft_wrap=True)  # a fact is one line, to be copied

@@ -41,7 +41,7 @@ def start(directory: Path) -> subprocess.Popen[str]:
     }
     return subprocess.Popen(
         DEMO,
-        env=outside | {"TMPDIR": str(directory), "PYTHONUNBUFFERED": "1"},
+        env=outside | {"COLUMNS": "80", "TMPDIR": str(directory), "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

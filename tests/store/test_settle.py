@@ -3,6 +3,7 @@ from itertools import product
 
 import pytest
 
+from orchestrator import notify
 from orchestrator.domain import rollup
 from orchestrator.domain.states import ParentState
 from orchestrator.fanout import fan_out
@@ -100,6 +101,17 @@ async def test_a_child_given_back_was_never_tried(connection, recounted):
     assert again.attempt == 1
     assert (await read()).done == 0
     await recounted()
+
+
+async def test_other_workers_hear_of_what_was_given_back(connection, connect):
+    """A leaving node's children are claimed at once by whoever listens, not at the next poll."""
+    listener = await connect()
+    await listener.execute(f"LISTEN {notify.QUEUED}")
+    _, (child,), _ = await claimed_parent(connection, 1)
+    await anext(listener.notifies(timeout=10))  # of the fan-out
+    await factories.settle(connection, factories.given_back(child))
+    heard = await anext(listener.notifies(timeout=10))
+    assert heard.channel == notify.QUEUED
 
 
 @pytest.mark.parametrize("outcome", ["completed", "failed", "retried", "given_back"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admission.batches import Batcher
+from admission.batches import Batcher, ClosedError
 
 pytestmark = pytest.mark.anyio
 
@@ -92,6 +92,14 @@ async def test_closing_flushes_what_was_put():
     await batcher.run()
     assert [future.result() for future in asked] == [2, 4, 6]
     assert len(batcher) == 0
+
+
+async def test_nothing_is_taken_in_after_closing():
+    """A caller who comes too late is told so at once, and does not wait for ever."""
+    batcher: Batcher[int, int] = Batcher(Flushes(), largest=2)
+    batcher.close()
+    with pytest.raises(ClosedError):
+        batcher.put(1)
 
 
 async def test_closing_an_idle_batcher_lets_it_end():

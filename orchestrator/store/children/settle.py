@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from psycopg import AsyncConnection
 
+from orchestrator import notify
 from orchestrator.domain.envelope import Failure
 from orchestrator.store import plans
 
@@ -121,6 +122,8 @@ async def settle(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> Se
     async with connection.pipeline(), connection.transaction():
         await connection.execute(plans.PROBE)
         cursor = await connection.execute(SETTLE, dict(zip(_COLUMNS, columns, strict=True)))
+        if any(isinstance(outcome, GivenBack) for outcome in outcomes):
+            await connection.execute(notify.NOTIFY, {"channel": notify.QUEUED})
     row = await cursor.fetchone()
     return Settled(*row) if row else Settled(0, ())
 
