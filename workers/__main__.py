@@ -12,6 +12,7 @@ import uvloop
 from orchestrator import configuration, observability, settings
 from orchestrator.configuration import Configuration
 from orchestrator.errors import BROKEN_CONFIGURATION, SUPERVISED, ConfigError, ParallaxError
+from orchestrator.garbage import spared
 from orchestrator.settings import Settings
 from workers import node
 from workers.adapters import discovery
@@ -28,6 +29,7 @@ def main() -> int:
         observability.configure(here)
         url = _database(here)
         served = _served(configuration.load(here.config), arguments.surfaces)
+        spared()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(node.run(here, url, slots=arguments.slots, served=served))
     except ConfigError as error:

@@ -9,6 +9,7 @@ import uvicorn
 
 from orchestrator import listening
 from orchestrator.api.app import create_app
+from orchestrator.garbage import spared
 from orchestrator.settings import Settings
 
 
@@ -31,6 +32,7 @@ def serve(settings: Settings, *, host: str, port: int, fd: int | None = None) ->
         timeout_graceful_shutdown=round(settings.drain_seconds),
     )
     server = uvicorn.Server(config)
+    spared()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     try:

@@ -2,7 +2,8 @@
 
 import argparse
 
-from tests.bench import captures, fanout, report, snapshot, submissions
+from tests.bench import captures, fanout, floor, report, snapshot, submissions
+from tests.bench.report import Measured
 
 BENCHES = {
     "fanout": fanout.run,
@@ -17,7 +18,10 @@ parser.add_argument("--scale", type=float, default=1.0, help="share of the full 
 arguments = parser.parse_args()
 if unknown := set(arguments.names) - BENCHES.keys():
     parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
-rows = []
+measured = []
+floors = [floor.measure()]
 for name in arguments.names or BENCHES:
-    rows += BENCHES[name](arguments.scale)
-report.show(rows)
+    rows = BENCHES[name](arguments.scale)
+    floors.append(floor.measure())
+    measured.append(Measured(rows, sum(floors[-2:]) / 2 / floor.REFERENCE))
+report.show(measured)
