@@ -10,7 +10,7 @@ from orchestrator.api.auth import authenticated
 from orchestrator.api.capacity import health, status, surfaces
 from orchestrator.api.described import schema
 from orchestrator.api.failures import HANDLERS
-from orchestrator.api.jobs import read, submit
+from orchestrator.api.jobs import read, search
 from orchestrator.api.results import results
 from orchestrator.api.stamps import stamp
 from orchestrator.errors import ConfigError
@@ -33,7 +33,7 @@ def create_app(settings: Settings) -> Litestar:
 
     keyed = Router(
         path="/",
-        route_handlers=[submit, read, results, status, surfaces],
+        route_handlers=[search, read, results, status, surfaces],
         middleware=[authenticated],
     )
     return Litestar(

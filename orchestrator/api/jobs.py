@@ -1,9 +1,11 @@
 """Jobs over HTTP: submit one, read it."""
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from litestar import Request, get, post
+from litestar import Request, asgi, get
+from litestar.exceptions import MethodNotAllowedException
+from litestar.types import HTTPScope, Receive, Scope, Send
 
 from admission.keys import Key
 from admission.refusals import Refusal
@@ -22,12 +24,19 @@ from orchestrator.store import children, parents
 AnyRequest = Request[Any, Any, Any]
 
 
-@post("/v1/search", status_code=202)
-async def submit(request: AnyRequest) -> Reply:
+@asgi("/v1/search", copy_scope=False)
+async def search(scope: Scope, receive: Receive, send: Send) -> None:
+    """`POST /v1/search`, without what Litestar does for a handler: a tenth of its cost."""
+    if cast("HTTPScope", scope)["method"] != "POST":
+        raise MethodNotAllowedException(headers={"allow": "POST"})
+    reply = await submit(scope, receive)
+    await reply(scope, receive, send)
+
+
+async def submit(scope: Scope, receive: Receive) -> Reply:
     """Take a plan in: 202 once it is stored."""
-    scope = request.scope
     here, key = services.of(scope), scope["auth"]
-    body = await bodies.read(scope, request.receive)
+    body = await bodies.read(scope, receive)
     if isinstance(body, Problem):
         return problems.reply(body, scope)
     existing = await here.catalogue()

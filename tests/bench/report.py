@@ -18,17 +18,12 @@ class Row(NamedTuple):
     bar: float | None = None
     most: bool = False
 
-    def scaled(self, speed: float) -> float:
-        """The value on the reference machine, when this one has `speed` of its speed."""
-        if self.unit.endswith("/s"):
-            return self.value / speed
-        return self.value * speed if self.unit == "ms" else self.value
-
-    def reached(self, value: float) -> bool | None:
-        """Whether this value reaches the bar; None when there is none."""
+    @property
+    def reached(self) -> bool | None:
+        """Whether the bar is reached; None when there is none."""
         if self.bar is None:
             return None
-        return value <= self.bar if self.most else value >= self.bar
+        return self.value <= self.bar if self.most else self.value >= self.bar
 
 
 class Measured(NamedTuple):
@@ -43,23 +38,20 @@ def show(measured: Sequence[Measured]) -> None:
     table = Table(
         title="Parallax benchmarks",
         caption="speed: of this machine just then, as constants a second from a bare Litestar"
-        f" process against {floor.REFERENCE:,.0f}; the bars are judged at speed 1",
+        f" process against {floor.REFERENCE:,.0f} on the machine the bars were set on",
     )
     table.add_column("what", min_width=38)
-    for column in ("measured", "speed", "at speed 1", "bar"):
+    for column in ("measured", "bar", "speed"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")
     for rows, speed in measured:
         for row in rows:
-            there = row.scaled(speed)
             bar = "" if row.bar is None else f"{'≤' if row.most else '≥'} {row.bar:,.6g}"
-            said = {None: "", True: "reached", False: "[red]missed[/red]"}[row.reached(there)]
-            table.add_row(
-                row.what, _said(row.value, row.unit), f"{speed:.2f}", _said(there, ""), bar, said
-            )
+            said = {None: "", True: "reached", False: "[red]missed[/red]"}[row.reached]
+            table.add_row(row.what, _said(row), bar, f"{speed:.2f}", said)
         table.add_section()
     Console(width=110).print(table)
 
 
-def _said(value: float, unit: str) -> str:
-    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:,.2f} {unit}"
+def _said(row: Row) -> str:
+    return f"{row.value:,.0f} {row.unit}" if row.value >= 100 else f"{row.value:,.2f} {row.unit}"

@@ -10,7 +10,8 @@ from admission.limits import Limits
 from tests.bench import loading, stack
 from tests.bench.report import Row
 
-CONNECTIONS = 64
+CONNECTIONS = 256
+WARM_UP = 1_000
 BODY = json.dumps(
     {"query": "best running shoes 2026", "surfaces": ["fast"], "regions": ["US", "GB", "DE", "FR"]}
 ).encode()
@@ -23,7 +24,7 @@ options.latency_ms = 60000
 
 
 def run(scale: float) -> list[Row]:
-    """Submissions a second with 64 clients that wait for their answer."""
+    """Submissions a second with 256 clients that wait for their answer."""
     count = max(100, int(20_000 * scale))
     with stack.running() as here:
         here.config(CONFIG)
@@ -35,14 +36,14 @@ def run(scale: float) -> list[Row]:
         worker.wait()
         submit = loading.request("POST", "/v1/search", secret, BODY)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(loading.load(url, lambda _: submit, count=200, connections=CONNECTIONS))
+            runner.run(loading.load(url, lambda _: submit, count=WARM_UP, connections=CONNECTIONS))
             answered = runner.run(
                 loading.load(url, lambda _: submit, count=count, connections=CONNECTIONS)
             )
         with psycopg.connect(here.url) as connection:
             stored = connection.execute("SELECT count(*) FROM parent").fetchone()
     assert answered.statuses == {202: count}, answered.statuses
-    assert stored == (count + 200,), stored
+    assert stored == (count + WARM_UP,), stored
     return [
         Row("submissions, one API process, durable", answered.rate, "/s", 3_000),
         Row("  their p50", answered.percentile(0.5) * 1e3, "ms"),
