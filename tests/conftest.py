@@ -6,6 +6,7 @@ template is made once and cloned per test by `file_copy`, which a server without
 the time of `wal_log`. `PARALLAX_CI=1` makes a skipped test of the mark `optional` a failure.
 """
 
+import logging
 import os
 import secrets
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 from hypothesis import settings
 from psycopg import sql
 
@@ -66,6 +68,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         report.outcome = "failed"
         report.longrepr = f"PARALLAX_CI demands what this test skipped for: {report.longrepr}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """A test that sets up logging, on a stream that ends with it, does so for itself alone."""
+    before, handlers = structlog.get_config(), logging.root.handlers[:]
+    yield
+    structlog.configure(**before)
+    logging.root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

@@ -12,15 +12,6 @@ from orchestrator.settings import Settings
 SECRET = "sk_live_" + "a" * 43
 
 
-@pytest.fixture(autouse=True)
-def restored():
-    """Other tests log as they did before."""
-    before, handlers = structlog.get_config(), logging.root.handlers[:]
-    yield
-    structlog.configure(**before)
-    logging.root.handlers[:] = handlers
-
-
 @pytest.mark.parametrize("log", ["console", "json"])
 def test_a_traceback_shows_no_local_variable(log, capsys):
     """A request's locals hold its caller's secret; a logged exception must not print them."""
