@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -35,7 +36,12 @@ FAST = {"fsync": "off", "full_page_writes": "off", "log_min_messages": "fatal"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Settings for a server in the developer's shell are not for tests."""
+    """What the developer's shell has set is not for tests.
+
+    Settings for a server are dropped, and Ctrl-C, which a job in the background ignores, works in
+    the processes that tests start.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith("PARALLAX_")]:
         if not name.startswith(OURS):
             del os.environ[name]

@@ -13,6 +13,7 @@ def demo() -> None:
     """
     from orchestrator.cli.demo_story import tell
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     run(tell(console()))
