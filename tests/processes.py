@@ -30,7 +30,8 @@ def gone(pid: int) -> bool:
 def python_of_nobody() -> list[str]:
     """A command that runs our code as the user `nobody`, or a skipped test where that cannot be.
 
-    The interpreter of a virtual environment may be closed to others; the system's then does.
+    The interpreter of a virtual environment may be closed to others; the system's then does. A
+    skipped one is no gap in CI: it runs the embedded server's tests as `nobody` on a copy too.
     """
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else")

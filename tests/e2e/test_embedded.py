@@ -263,7 +263,6 @@ def test_root_without_the_means_is_told_what_to_do(tmp_path):
     assert "PARALLAX_DATABASE_URL" in ended.stderr
 
 
-@pytest.mark.optional
 @as_root
 def test_an_ordinary_user_has_a_server_too(user):
     """The same as a user: it starts, it is shared, it stops, and its files are the user's."""
@@ -279,7 +278,6 @@ def test_an_ordinary_user_has_a_server_too(user):
         assert Path(home, "data/postgres").owner() == "nobody"
 
 
-@pytest.mark.optional
 @as_root
 def test_one_users_data_is_not_anothers():
     """Somebody else's data directory is refused with a hint; root may serve it as its owner."""
