@@ -1,8 +1,10 @@
 """The tables of admission: keys, their secrets, and what each has taken."""
 
+import uuid
 from datetime import datetime
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -15,10 +17,18 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Text,
+    Uuid,
     text,
 )
 from sqlmodel import Field, SQLModel
 
+# Rows that live for seconds: vacuumed by their number, often.
+SHORT_LIVED = {
+    "fillfactor": 100,
+    "autovacuum_vacuum_scale_factor": 0.0,
+    "autovacuum_vacuum_threshold": 2000,
+    "autovacuum_vacuum_cost_delay": 0,
+}
 NOW = text("now()")
 ZERO = text("0")
 
@@ -78,9 +88,13 @@ class ApiSecret(SQLModel, table=True):
 class UsageRow(SQLModel, table=True):
     """What a key has taken, kept by triggers; its limits are copied here when they change.
 
-    `depth` counts parents in the admission queue, the other three its children. `turn`, `fan_turn`
-    and `fan_served` are when it was last claimed from, looked at and fanned out; `drained` is the
-    decayed count behind the drain rate. `open` and `able` are what fan-out and claim look for.
+    `depth` counts parents in the admission queue, `detached` sync parents nobody waits for any
+    more, the others its children; `sync_…` are those of them whose parent is or was sync. `turn`
+    and `sync_turn` are when it was last claimed from, `fan_turn` and `fan_served` when it was last
+    looked at and fanned out;
+    `drained` is the decayed count behind the drain rate. `promised` and `sync_promised` are until
+    when the places that will be free are promised to callers who were refused. `open` and `able`
+    are what fan-out and claim look for.
     """
 
     __tablename__ = "usage"
@@ -94,24 +108,86 @@ class UsageRow(SQLModel, table=True):
     queued: int = Field(sa_column=count())
     processing: int = Field(sa_column=count())
     retrying: int = Field(sa_column=count())
+    detached: int = Field(sa_column=count())
+    sync_queued: int = Field(sa_column=count())
+    sync_processing: int = Field(sa_column=count())
+    sync_retrying: int = Field(sa_column=count())
     capacity: int = Field(sa_column=count())
+    sync_limit: int = Field(sa_column=count())
     concurrency: int = Field(sa_column=count())
     weight: float = Field(sa_column=Column(Float, nullable=False, server_default=text("1")))
     turn: float = Field(sa_column=epoch())
+    sync_turn: float = Field(sa_column=epoch())
     fan_turn: float = Field(sa_column=epoch())
     fan_served: float = Field(sa_column=epoch())
     drained: float = Field(sa_column=epoch())
     drained_at: float = Field(sa_column=epoch())
+    drained_from: float = Field(sa_column=epoch())
+    promised: float = Field(sa_column=epoch())
+    sync_promised: float = Field(sa_column=epoch())
     open: bool = Field(
         sa_column=Column(
             Boolean,
             Computed(
-                "depth > 0 AND queued + processing + retrying < 2 * concurrency", persisted=True
+                "depth > 0 AND queued + processing + retrying"
+                " - sync_queued - sync_processing - sync_retrying < 2 * concurrency",
+                persisted=True,
             ),
         )
     )
     able: bool = Field(
         sa_column=Column(
-            Boolean, Computed("queued > 0 AND processing < concurrency", persisted=True)
+            Boolean,
+            Computed(
+                "processing < concurrency + sync_limit AND (sync_queued > 0"
+                " OR (queued > sync_queued AND processing - sync_processing < concurrency))",
+                persisted=True,
+            ),
         )
     )
+
+
+class SyncWait(SQLModel, table=True):
+    """A caller that waits for the end of a parent, and the API process that holds it.
+
+    Each takes a place of the key's sync limit. Rows, not counters: whoever dies leaves rows that
+    others delete.
+    """
+
+    __tablename__ = "sync_wait"
+    __table_args__ = ({"postgresql_with": SHORT_LIVED},)
+
+    id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    key_id: int = Field(sa_column=Column(Integer, nullable=False, index=True))
+    parent_id: uuid.UUID = Field(sa_column=Column(Uuid, nullable=False, index=True))
+    node: int = Field(sa_column=Column(Integer, nullable=False, index=True))
+    since: datetime = Field(sa_column=moment(nullable=False, now=True))
+
+
+class RateBucket(SQLModel, table=True):
+    """The token bucket of a key's request rate, as of `filled_at` (epoch seconds).
+
+    Tokens leased to a process are not in it any more.
+    """
+
+    __tablename__ = "rate_bucket"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
+
+    key_id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    tokens: float = Field(sa_column=Column(Float, nullable=False))
+    filled_at: float = Field(sa_column=Column(Float, nullable=False))
+
+
+class RateLot(SQLModel, table=True):
+    """Tokens of a key leased to an API process and, as far as it has told, not spent.
+
+    `leased_at` (epoch seconds) is when it last spoke of them; a silent one loses them.
+    """
+
+    __tablename__ = "rate_lot"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
+
+    key_id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    node: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    tokens: int = Field(sa_column=count())
+    leased_at: float = Field(sa_column=Column(Float, nullable=False))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
 from psycopg import sql
 from sqlalchemy import NullPool, create_engine
 
@@ -158,3 +159,32 @@ def test_migrations_make_what_the_tables_declare(migrated, declared, kind):
     )
     assert one
     assert one == other
+
+
+BEFORE_SYNC = """
+INSERT INTO api_key (name, requests_per_minute, sync_limit, queue_capacity, concurrency, weight)
+VALUES ('kept', 60, 7, 10, 5, 1);
+INSERT INTO lane (surface, country, concurrency) VALUES ('chat', 'US', 4), ('maps', 'US', 4);
+INSERT INTO parent (id, key_id, priority, lanes, total, payload)
+SELECT gen_random_uuid(), 1, 5, '{1,2}', 2, '{}' FROM generate_series(1, 3);
+UPDATE parent SET state = 'processing' WHERE id = (SELECT id FROM parent LIMIT 1);
+INSERT INTO child (parent_id, ordinal, key_id, lane_id, priority)
+SELECT id, 1, 1, 1, 5 FROM parent WHERE state = 'processing';
+INSERT INTO node (host, pid, slots, surfaces) VALUES ('old', 1, 4, '{chat}')
+"""
+
+
+def test_what_was_there_before_sync_is_kept_and_counted(empty):
+    """Revision 0002 on a database in use: limits are copied, lifetimes filled in, counters true."""
+    with migrations._connected(empty) as connection:
+        command.upgrade(migrations._config(connection), "0001")
+    with psycopg.connect(empty, autocommit=True) as session:
+        session.execute(BEFORE_SYNC)
+        assert revisions(migrations.upgrade(empty)) == REVISIONS[1:]
+        row = session.execute("SELECT depth, queued, sync_limit, open, able FROM usage").fetchone()
+        assert row == (2, 1, 7, True, True)
+        asked = session.execute("SELECT lane_id, asked FROM inflight ORDER BY 1").fetchall()
+        assert asked == [(1, 3), (2, 3)]
+        modes = "SELECT DISTINCT mode FROM parent UNION ALL SELECT kind FROM node"
+        assert session.execute(modes).fetchall() == [("async",), ("worker",)]
+        assert session.execute(counters.recount.RECOUNT).fetchall() == []

@@ -1,11 +1,11 @@
 """The main job: keys, parents, children, lanes, nodes and the counters over them."""
 # ruff: noqa: E501 - Alembic writes a constraint as it stands
 
+from pathlib import Path
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
-
-from orchestrator.store import counters
 
 revision = "0001"
 down_revision = None
@@ -272,5 +272,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest"),
     )
     op.create_index(op.f("ix_api_secret_key_id"), "api_secret", ["key_id"])
-    for statement in (*counters.FUNCTIONS, *counters.TRIGGERS):
-        op.execute(statement)
+    op.execute(
+        sa.text(Path(__file__).with_name("0001_counters.sql").read_text().replace(":", r"\:"))
+    )

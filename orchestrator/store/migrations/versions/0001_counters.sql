@@ -1,17 +1,15 @@
-"""Counters kept by the database itself: statement triggers on parents, children and keys.
+-- The counters as revision 0001 made them; revision 0002 replaces their functions.
 
-No statement can forget them and no code path can drift. Each trigger folds its transition tables
-into sorted deltas once, leaves at once when all are zero, and applies them as sorted upserts:
-`usage` of all touched keys first (that row is then the mutex of a key's other counters), then
-`backlog`, `inflight`, `lane_load`. A plain UPDATE … FROM has no order and deadlocks.
-"""
+CREATE OR REPLACE FUNCTION decayed(n float8, since float8, clock float8) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN n > 1e-9
+                  THEN n * exp(greatest(-500, least(0, since - clock) / 30.0)) ELSE 0 END $$;
 
-from typing import NamedTuple
+CREATE OR REPLACE FUNCTION drain_rate(n float8, since float8, clock float8) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN n > 1e-9
+                  THEN n * exp(greatest(-500, least(0, since - clock) / 30.0)) / 30.0 ELSE 0 END $$;
 
-from psycopg import AsyncConnection
-from psycopg.rows import class_row
-
-COUNT_PARENTS = """
 CREATE OR REPLACE FUNCTION count_parents() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   ks int[]; ps int[]; ds int[]; cs int[];
@@ -71,10 +69,8 @@ BEGIN
     ON CONFLICT (key_id, lane_id) DO UPDATE SET waiting = i.waiting + excluded.waiting;
   END IF;
   RETURN NULL;
-END $$
-"""
+END $$;
 
-COUNT_CHILDREN = """
 CREATE OR REPLACE FUNCTION count_children() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   ks int[]; ls int[]; ps int[]; qs int[]; xs int[]; rs int[];
@@ -147,10 +143,8 @@ BEGIN
     processing = l.processing + excluded.processing,
     retrying = l.retrying + excluded.retrying;
   RETURN NULL;
-END $$
-"""
+END $$;
 
-COPY_LIMITS = """
 CREATE OR REPLACE FUNCTION copy_limits() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO usage AS u (key_id, capacity, concurrency, weight)
@@ -160,106 +154,31 @@ BEGIN
   WHERE (u.capacity, u.concurrency, u.weight)
         IS DISTINCT FROM (excluded.capacity, excluded.concurrency, excluded.weight);
   RETURN NULL;
-END $$
-"""
+END $$;
 
-DECAYED = """
-CREATE OR REPLACE FUNCTION decayed(n float8, since float8, clock float8) RETURNS float8
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT CASE WHEN n > 1e-9
-                  THEN n * exp(greatest(-500, least(0, since - clock) / 30.0)) ELSE 0 END $$
-"""
+CREATE TRIGGER parent_counted_in AFTER INSERT ON parent REFERENCING NEW TABLE AS after
+       FOR EACH STATEMENT EXECUTE FUNCTION count_parents();
 
-DRAIN_RATE = """
-CREATE OR REPLACE FUNCTION drain_rate(n float8, since float8, clock float8) RETURNS float8
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT CASE WHEN n > 1e-9
-                  THEN n * exp(greatest(-500, least(0, since - clock) / 30.0)) / 30.0 ELSE 0 END $$
-"""
-# A decayed count: each parent that left weighs e^(-age / 30 s), so at a steady rate r it is 30 r.
-# What is next to nothing is nothing: decayed on and on it would underflow, an error in PostgreSQL.
-
-FUNCTIONS = (DECAYED, DRAIN_RATE, COUNT_PARENTS, COUNT_CHILDREN, COPY_LIMITS)
-
-TRIGGERS = (
-    """CREATE TRIGGER parent_counted_in AFTER INSERT ON parent REFERENCING NEW TABLE AS after
-       FOR EACH STATEMENT EXECUTE FUNCTION count_parents()""",
-    """CREATE TRIGGER parent_counted AFTER UPDATE ON parent
+CREATE TRIGGER parent_counted AFTER UPDATE ON parent
        REFERENCING OLD TABLE AS before NEW TABLE AS after
-       FOR EACH STATEMENT EXECUTE FUNCTION count_parents()""",
-    """CREATE TRIGGER parent_counted_out AFTER DELETE ON parent REFERENCING OLD TABLE AS before
-       FOR EACH STATEMENT EXECUTE FUNCTION count_parents()""",
-    """CREATE TRIGGER child_counted_in AFTER INSERT ON child REFERENCING NEW TABLE AS after
-       FOR EACH STATEMENT EXECUTE FUNCTION count_children()""",
-    """CREATE TRIGGER child_counted AFTER UPDATE ON child
+       FOR EACH STATEMENT EXECUTE FUNCTION count_parents();
+
+CREATE TRIGGER parent_counted_out AFTER DELETE ON parent REFERENCING OLD TABLE AS before
+       FOR EACH STATEMENT EXECUTE FUNCTION count_parents();
+
+CREATE TRIGGER child_counted_in AFTER INSERT ON child REFERENCING NEW TABLE AS after
+       FOR EACH STATEMENT EXECUTE FUNCTION count_children();
+
+CREATE TRIGGER child_counted AFTER UPDATE ON child
        REFERENCING OLD TABLE AS before NEW TABLE AS after
-       FOR EACH STATEMENT EXECUTE FUNCTION count_children()""",
-    """CREATE TRIGGER child_counted_out AFTER DELETE ON child REFERENCING OLD TABLE AS before
-       FOR EACH STATEMENT EXECUTE FUNCTION count_children()""",
-    """CREATE TRIGGER api_key_limited_in AFTER INSERT ON api_key REFERENCING NEW TABLE AS after
-       FOR EACH STATEMENT EXECUTE FUNCTION copy_limits()""",
-    """CREATE TRIGGER api_key_limited AFTER UPDATE ON api_key
+       FOR EACH STATEMENT EXECUTE FUNCTION count_children();
+
+CREATE TRIGGER child_counted_out AFTER DELETE ON child REFERENCING OLD TABLE AS before
+       FOR EACH STATEMENT EXECUTE FUNCTION count_children();
+
+CREATE TRIGGER api_key_limited_in AFTER INSERT ON api_key REFERENCING NEW TABLE AS after
+       FOR EACH STATEMENT EXECUTE FUNCTION copy_limits();
+
+CREATE TRIGGER api_key_limited AFTER UPDATE ON api_key
        REFERENCING NEW TABLE AS after
-       FOR EACH STATEMENT EXECUTE FUNCTION copy_limits()""",
-)
-"""Statement triggers with transition tables; their functions bind late."""
-
-
-class Difference(NamedTuple):
-    """A counter that does not say what a recount says. None should ever exist."""
-
-    counter: str
-    key_id: int | None
-    place: int | None
-    counted: int
-    recounted: int
-
-
-RECOUNT = """
-WITH counted(counter, key_id, place, n) AS (
-  SELECT 'usage.depth', key_id, NULL::int, depth FROM usage
-  UNION ALL SELECT 'usage.queued', key_id, NULL, queued FROM usage
-  UNION ALL SELECT 'usage.processing', key_id, NULL, processing FROM usage
-  UNION ALL SELECT 'usage.retrying', key_id, NULL, retrying FROM usage
-  UNION ALL SELECT 'usage.capacity', key_id, NULL, capacity FROM usage
-  UNION ALL SELECT 'usage.concurrency', key_id, NULL, concurrency FROM usage
-  UNION ALL SELECT 'backlog.n', key_id, priority, n FROM backlog
-  UNION ALL SELECT 'inflight.waiting', key_id, lane_id, waiting FROM inflight
-  UNION ALL SELECT 'inflight.queued', key_id, lane_id, queued FROM inflight
-  UNION ALL SELECT 'inflight.processing', key_id, lane_id, processing FROM inflight
-  UNION ALL SELECT 'inflight.retrying', key_id, lane_id, retrying FROM inflight
-  UNION ALL SELECT 'lane_load.queued', NULL, lane_id, queued FROM lane_load
-  UNION ALL SELECT 'lane_load.processing', NULL, lane_id, processing FROM lane_load
-  UNION ALL SELECT 'lane_load.retrying', NULL, lane_id, retrying FROM lane_load
-), live AS MATERIALIZED (
-  SELECT key_id, lane_id, priority, state, count(*)::int n FROM child
-  WHERE state IN ('queued', 'processing', 'retrying') GROUP BY 1, 2, 3, 4
-), recounted(counter, key_id, place, n) AS (
-  SELECT 'usage.depth', key_id, NULL::int, count(*) FROM parent WHERE state = 'queued' GROUP BY 2
-  UNION ALL SELECT 'usage.' || state, key_id, NULL, sum(n) FROM live GROUP BY 1, 2
-  UNION ALL SELECT 'usage.capacity', id, NULL, queue_capacity FROM api_key
-  UNION ALL SELECT 'usage.concurrency', id, NULL, concurrency FROM api_key
-  UNION ALL SELECT 'backlog.n', key_id, priority, sum(n) FROM (
-      SELECT key_id, priority, sum(total) n FROM parent WHERE state = 'queued' GROUP BY 1, 2
-      UNION ALL
-      SELECT key_id, priority, sum(n) FROM live WHERE state <> 'processing' GROUP BY 1, 2) b
-    GROUP BY 2, 3
-  UNION ALL SELECT 'inflight.waiting', key_id, l, count(*)
-    FROM parent, unnest(lanes) l WHERE state = 'queued' GROUP BY 2, 3
-  UNION ALL SELECT 'inflight.' || state, key_id, lane_id, sum(n) FROM live GROUP BY 1, 2, 3
-  UNION ALL SELECT 'lane_load.' || state, NULL, lane_id, sum(n) FROM live GROUP BY 1, 3
-)
-SELECT counter, c.key_id, c.place, coalesce(c.n, 0)::int counted, coalesce(c.m, 0)::int recounted
-FROM (SELECT counter, key_id, place, sum(n) n, sum(m) m
-      FROM (SELECT counter, key_id, place, n, 0 m FROM counted
-            UNION ALL SELECT counter, key_id, place, 0, n FROM recounted) u
-      GROUP BY 1, 2, 3) c
-WHERE c.n <> c.m
-ORDER BY 1, 2, 3
-"""
-
-
-async def differences(connection: AsyncConnection) -> list[Difference]:
-    """Every counter that disagrees with a recount of the rows, in one snapshot; hopefully none."""
-    cursor = connection.cursor(row_factory=class_row(Difference))
-    return await (await cursor.execute(RECOUNT)).fetchall()
+       FOR EACH STATEMENT EXECUTE FUNCTION copy_limits();

@@ -1,0 +1,134 @@
+"""The tables of parents and their children."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSON
+from sqlmodel import Field, SQLModel
+
+from admission.tables import count, moment
+from orchestrator.domain.states import ChildState, ParentState
+from orchestrator.store.tables.storage import BUSY
+
+
+def one_of(column: str, states: type[ParentState] | type[ChildState]) -> str:
+    """The CHECK that a text column holds one of these states."""
+    return f"{column} IN ({', '.join(repr(state.value) for state in states)})"
+
+
+def small(default: str | None = None, *, nullable: bool = False) -> Column[int]:
+    """A two-byte number."""
+    return Column(
+        SmallInteger, nullable=nullable, server_default=text(default) if default else None
+    )
+
+
+class Parent(SQLModel, table=True):
+    """A submitted job. Its children exist only once it has left the admission queue.
+
+    A parent of mode `sync` never enters it: somebody waits for its end. Once nobody does it is
+    `detached`. `fingerprint` is a digest of the parsed request, to know a replay by.
+    """
+
+    __tablename__ = "parent"
+    __table_args__ = (
+        CheckConstraint(one_of("state", ParentState), name="parent_state"),
+        CheckConstraint("mode IN ('async', 'sync', 'detached')", name="parent_mode"),
+        CheckConstraint(
+            "(idempotency_key IS NULL) = (fingerprint IS NULL)", name="parent_fingerprint"
+        ),
+        CheckConstraint("priority BETWEEN 1 AND 10", name="parent_priority"),
+        CheckConstraint("done BETWEEN 0 AND total", name="parent_done"),
+        Index(
+            "parent_queue",
+            "key_id",
+            text("priority DESC"),
+            "id",
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index(
+            "parent_idempotency",
+            "key_id",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+        ),
+        {"postgresql_with": BUSY},
+    )
+
+    id: uuid.UUID = Field(sa_column=Column(Uuid, primary_key=True))
+    key_id: int = Field(sa_column=Column(Integer, nullable=False))
+    state: str = Field(sa_column=Column(Text, nullable=False, server_default="queued"))
+    mode: str = Field(sa_column=Column(Text, nullable=False, server_default="async"))
+    priority: int = Field(sa_column=small())
+    lanes: list[int] = Field(sa_column=Column(ARRAY(Integer), nullable=False))
+    total: int = Field(sa_column=Column(Integer, nullable=False))
+    done: int = Field(sa_column=count())
+    failed: int = Field(sa_column=count())
+    canceled: int = Field(sa_column=count())
+    expired: int = Field(sa_column=count())
+    run: int = Field(sa_column=Column(Integer, nullable=False, server_default=text("1")))
+    payload: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    idempotency_key: str | None = Field(sa_column=Column(Text))
+    fingerprint: bytes | None = Field(sa_column=Column(LargeBinary))
+    created_at: datetime = Field(sa_column=moment(nullable=False, now=True))
+    started_at: datetime | None = Field(sa_column=moment())
+    finished_at: datetime | None = Field(sa_column=moment())
+
+
+class Child(SQLModel, table=True):
+    """A cell that has left the queue: one capture, however many attempts it takes.
+
+    The priority of a sync parent's child is its parent's + 100.
+    """
+
+    __tablename__ = "child"
+    __table_args__ = (
+        CheckConstraint(one_of("state", ChildState), name="child_state"),
+        CheckConstraint("(claim IS NOT NULL) = (state = 'processing')", name="child_claim"),
+        Index(
+            "child_ready",
+            "key_id",
+            text("priority DESC"),
+            "parent_id",
+            "ordinal",
+            postgresql_include=["lane_id"],
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index("child_node", "node", postgresql_where=text("state = 'processing'")),
+        Index("child_due", "run_at", postgresql_where=text("state = 'retrying'")),
+        {"postgresql_with": BUSY},
+    )
+
+    parent_id: uuid.UUID = Field(sa_column=Column(Uuid, primary_key=True))
+    ordinal: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    key_id: int = Field(sa_column=Column(Integer, nullable=False))
+    lane_id: int = Field(sa_column=Column(Integer, nullable=False))
+    state: str = Field(sa_column=Column(Text, nullable=False, server_default="queued"))
+    priority: int = Field(sa_column=small())
+    attempt: int = Field(sa_column=small("0"))
+    lost: int = Field(sa_column=small("0"))
+    claim: int | None = Field(sa_column=Column(BigInteger))
+    node: int | None = Field(sa_column=Column(Integer))
+    run_at: datetime | None = Field(sa_column=moment())
+    started_at: datetime | None = Field(sa_column=moment())
+    claimed_at: datetime | None = Field(sa_column=moment())
+    finished_at: datetime | None = Field(sa_column=moment())
+    response_code: int | None = Field(sa_column=small(nullable=True))
+    error: dict[str, Any] | None = Field(sa_column=Column(JSON))
+    log: list[Any] | None = Field(sa_column=Column(ARRAY(JSON)))
+    result: dict[str, Any] | None = Field(sa_column=Column(JSON))

@@ -1,0 +1,57 @@
+"""The tables of what can be captured and who captures: lanes, surfaces, nodes."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ARRAY, CheckConstraint, Column, Identity, Integer, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSON
+from sqlmodel import Field, SQLModel
+
+from admission.tables import count, moment
+
+
+class Lane(SQLModel, table=True):
+    """A surface seen from a country: the unit of upstream capacity.
+
+    `failures` counts attempts that failed in a row; while its breaker is open (`open_until` in the
+    future) nothing starts.
+    """
+
+    __tablename__ = "lane"
+    __table_args__ = (
+        UniqueConstraint("surface", "country", name="lane_place"),
+        CheckConstraint("concurrency >= 0", name="lane_concurrency"),
+    )
+
+    id: int = Field(sa_column=Column(Integer, Identity(), primary_key=True))
+    surface: str = Field(sa_column=Column(Text, nullable=False))
+    country: str = Field(sa_column=Column(Text, nullable=False))
+    concurrency: int = Field(sa_column=Column(Integer, nullable=False))
+    failures: int = Field(sa_column=count())
+    open_until: datetime | None = Field(sa_column=moment())
+
+
+class Node(SQLModel, table=True):
+    """A live process: its last heartbeat says until when it counts as alive."""
+
+    __tablename__ = "node"
+    __table_args__ = (CheckConstraint("kind IN ('worker', 'api')", name="node_kind"),)
+
+    id: int = Field(sa_column=Column(Integer, Identity(), primary_key=True))
+    kind: str = Field(sa_column=Column(Text, nullable=False, server_default="worker"))
+    host: str = Field(sa_column=Column(Text, nullable=False))
+    pid: int = Field(sa_column=Column(Integer, nullable=False))
+    slots: int = Field(sa_column=Column(Integer, nullable=False))
+    surfaces: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    started_at: datetime = Field(sa_column=moment(nullable=False, now=True))
+    heartbeat_at: datetime = Field(sa_column=moment(nullable=False, now=True))
+
+
+class Surface(SQLModel, table=True):
+    """What a worker published of a surface when it registered; the newest registration wins."""
+
+    __tablename__ = "surface"
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    descriptor: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    registered_at: datetime = Field(sa_column=moment(nullable=False, now=True))
