@@ -16,12 +16,16 @@ class ClosedError(Exception):
 class Batcher(Generic[Item, Result]):
     """Gathers single items into flushes of at most `largest`.
 
-    `flush` gets the items in order and returns one result for each; if it raises, each waiting
-    caller of that flush gets the exception. `run` must be running, in a task group of the caller.
+    `flush` gets the items in order and returns one result for each, or the exception its caller
+    gets; if it raises, each waiting caller of that flush gets that. `run` must be running, in a
+    task group of the caller.
     """
 
     def __init__(
-        self, flush: Callable[[list[Item]], Awaitable[Sequence[Result]]], *, largest: int
+        self,
+        flush: Callable[[list[Item]], Awaitable[Sequence[Result | Exception]]],
+        *,
+        largest: int,
     ) -> None:
         self._flush = flush
         self._largest = largest
@@ -65,5 +69,9 @@ class Batcher(Generic[Item, Result]):
                     future.set_exception(error)
             return
         for (_, future), result in zip(batch, results, strict=True):
-            if not future.done():
+            if future.done():
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
                 future.set_result(result)

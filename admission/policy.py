@@ -4,30 +4,75 @@ import math
 from typing import NamedTuple
 
 from admission.demand import Demand
-from admission.refusals import Admitted, Refusal, RefusalCode, Watch
+from admission.refusals import Refusal, RefusalCode, Taken, Watch
 
 LONGEST_WAIT_SECONDS = 60
+SPREAD_SECONDS = 16
+"""Those told to come back at the longest come back over this many seconds, not together."""
+ROUNDING_SECONDS = 1e-6
+"""What clocks added up are off by is not worth a second more."""
+SLOWEST_DRAIN = 1 / 15
+"""Places a second of a queue that has not moved lately: worth a look after a while, not at once."""
 
 
 class Usage(NamedTuple):
-    """What a key has taken, as its row says: parents waiting, of how many, leaving how fast."""
+    """What a key has taken, as its rows say under their lock.
+
+    Parents waiting of how many, leaving at `drain_per_second`; sync `callers` waiting and sync
+    parents `detached` from theirs, of how many, ending at `sync_per_second`. What comes free is
+    promised to those refused before, until `promised` and `sync_promised`. Times are epoch seconds.
+    """
 
     depth: int
     capacity: int
     drain_per_second: float = 0.0
+    callers: int = 0
+    detached: int = 0
+    sync_limit: int = 0
+    sync_per_second: float = 0.0
+    promised: float = 0.0
+    sync_promised: float = 0.0
+    now: float = 0.0
+
+    @property
+    def sync_running(self) -> int:
+        """Sync places taken: callers, and detached parents beyond the limit.
+
+        So a place is free at once in ordinary use, and a key never has more than twice its limit
+        of unfinished sync parents.
+        """
+        return self.callers + max(0, self.detached - self.sync_limit)
+
+    @property
+    def taken(self) -> Taken:
+        """The numbers that go with every refusal."""
+        return Taken(self.sync_limit, self.sync_running, self.depth)
 
 
-def decide(demand: Demand, usage: Usage) -> Admitted | Refusal:
-    """Admit the demand whole, or refuse it and say what it met."""
-    if demand.places <= headroom(usage):
-        return Admitted(depth=usage.depth + demand.places)
-    return Refusal(
-        code=RefusalCode.QUEUE_CAPACITY_EXCEEDED,
-        watch=Watch.ADMISSION_QUEUE,
-        limit=usage.capacity,
-        current=usage.depth,
-        requested=demand.places,
-        retry_after_seconds=retry_after(demand.places - headroom(usage), usage.drain_per_second),
+class Admitted(NamedTuple):
+    """The demand holds its places; `usage` counts them too."""
+
+    usage: Usage
+
+
+class Refused(NamedTuple):
+    """The demand took nothing but a promise, which `usage` remembers."""
+
+    usage: Usage
+    refusal: Refusal
+
+
+def decide(demand: Demand, usage: Usage, *, chance: float = 0.0) -> Admitted | Refused:
+    """Admit the demand whole, or refuse it and say what it met and when to come back.
+
+    `chance` in [0, 1) spreads those who are told to come back at the longest.
+    """
+    if demand.callers > sync_headroom(usage):
+        return _no_caller(demand, usage, chance)
+    if demand.places > headroom(usage):
+        return _no_place(demand, usage, chance)
+    return Admitted(
+        usage._replace(depth=usage.depth + demand.places, callers=usage.callers + demand.callers)
     )
 
 
@@ -36,13 +81,51 @@ def headroom(usage: Usage) -> int:
     return max(0, usage.capacity - usage.depth)
 
 
-def retry_after(missing: int, drain_per_second: float) -> int:
-    """Whole seconds (1 to 60) until `missing` places are free at the measured rate.
+def sync_headroom(usage: Usage) -> int:
+    """Sync places free: as many callers, coming next and alone, are admitted."""
+    return max(0, usage.sync_limit - usage.sync_running)
 
-    A queue that has not moved lately is worth a look after a while, not at once.
-    """
-    if drain_per_second <= 0:
-        return 15
-    if missing >= LONGEST_WAIT_SECONDS * drain_per_second:
-        return LONGEST_WAIT_SECONDS
-    return max(1, math.ceil(missing / drain_per_second))
+
+def _no_place(demand: Demand, usage: Usage, chance: float) -> Refused:
+    missing = demand.places - (usage.capacity - usage.depth)
+    due = promise(usage.promised, usage.now, missing, demand.places, usage.drain_per_second)
+    refusal = Refusal(
+        code=RefusalCode.QUEUE_CAPACITY_EXCEEDED,
+        watch=Watch.ADMISSION_QUEUE,
+        limit=usage.capacity,
+        current=usage.depth,
+        requested=demand.places,
+        retry_after_seconds=retry_after(due - usage.now, chance),
+        taken=usage.taken,
+    )
+    return Refused(usage._replace(promised=min(due, usage.now + LONGEST_WAIT_SECONDS)), refusal)
+
+
+def _no_caller(demand: Demand, usage: Usage, chance: float) -> Refused:
+    missing = demand.callers - (usage.sync_limit - usage.sync_running)
+    pace = usage.sync_per_second
+    due = promise(usage.sync_promised, usage.now, missing, demand.callers, pace)
+    refusal = Refusal(
+        code=RefusalCode.CONCURRENCY_LIMIT_EXCEEDED,
+        watch=Watch.SYNC_CONCURRENCY,
+        limit=usage.sync_limit,
+        current=usage.sync_running,
+        requested=demand.callers,
+        retry_after_seconds=retry_after(due - usage.now, chance),
+        taken=usage.taken,
+    )
+    last = usage.now + LONGEST_WAIT_SECONDS
+    return Refused(usage._replace(sync_promised=min(due, last)), refusal)
+
+
+def promise(promised: float, now: float, missing: int, wanted: int, per_second: float) -> float:
+    """When `wanted` places will be free for this one, behind those they are promised to already."""
+    pace = max(per_second, SLOWEST_DRAIN)
+    return max(now + missing / pace, max(now, promised) + wanted / pace)
+
+
+def retry_after(seconds: float, chance: float) -> int:
+    """Whole seconds (1 to 60) to wait; what is further away is spread over the last of them."""
+    if seconds > LONGEST_WAIT_SECONDS:
+        return LONGEST_WAIT_SECONDS - int(chance * SPREAD_SECONDS)
+    return math.ceil(max(1.0, seconds - ROUNDING_SECONDS))

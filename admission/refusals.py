@@ -7,18 +7,24 @@ from typing import NamedTuple
 class RefusalCode(StrEnum):
     """The codes of a refusal, as clients see them."""
 
+    RATE_LIMIT_EXCEEDED = "RATE_LIMIT_EXCEEDED"
+    CONCURRENCY_LIMIT_EXCEEDED = "CONCURRENCY_LIMIT_EXCEEDED"
     QUEUE_CAPACITY_EXCEEDED = "QUEUE_CAPACITY_EXCEEDED"
 
 
 class Watch(StrEnum):
     """The field of the snapshot that a refusal is about."""
 
+    REQUEST_RATE = "requestRate"
+    SYNC_CONCURRENCY = "syncConcurrency"
     ADMISSION_QUEUE = "admissionQueue"
 
 
-class Admitted(NamedTuple):
-    """The demand holds its places; `depth` counts them too."""
+class Taken(NamedTuple):
+    """What a key has taken as it is refused: sync callers of how many, and queue places."""
 
+    sync_limit: int
+    sync_running: int
     depth: int
 
 
@@ -31,3 +37,4 @@ class Refusal(NamedTuple):
     current: int
     requested: int
     retry_after_seconds: int
+    taken: Taken
