@@ -20,8 +20,9 @@ LOCK = """
 SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(%(lock)s) AS mine
 """
 
-# A lane has room while it has fewer than twice its limit queued or retrying; a key with nothing
-# in flight may use up to four times it for its first parent, or wide parents would never leave.
+# A key's window is for its async children: sync ones never were in its queue. A lane has room while
+# it has fewer than twice its limit queued or retrying; a key with nothing in flight may use up to
+# four times it for its first parent, or wide parents would never leave.
 # The window holds inside the statement too (over_full): a parent passes while the cells of those
 # ranked before it leave room, so the first always does, however many cells it has in one lane.
 FAN_OUT = """
@@ -37,12 +38,14 @@ WITH lane_room AS MATERIALIZED (
 ), keys AS MATERIALIZED (
   SELECT key_id, 2 * concurrency - used AS room, used = 0 AS idle,
          row_number() OVER (ORDER BY used / weight, fan_served) AS pos, count(*) OVER () AS n
-  FROM (SELECT *, queued + processing + retrying AS used
-        FROM usage
-        WHERE open
+  FROM (SELECT u.*, used
+        FROM usage u
+        CROSS JOIN LATERAL (SELECT queued + processing + retrying
+                                   - sync_queued - sync_processing - sync_retrying AS used) AS own
+        WHERE u.open
           AND (SELECT bool_or(room + extra > 0) FROM lane_room)
-          AND (queued + processing + retrying = 0 OR (SELECT bool_or(room > 0) FROM lane_room))
-        ORDER BY fan_turn
+          AND (used = 0 OR (SELECT bool_or(room > 0) FROM lane_room))
+        ORDER BY u.fan_turn
         LIMIT %(look_keys)s) AS looked_at
 ), candidates AS MATERIALIZED (
   SELECT q.id, q.lanes, q.nth, k.pos, k.key_id, k.idle AND q.nth = 1 AS idle
@@ -101,6 +104,8 @@ WITH lane_room AS MATERIALIZED (
   SET fan_turn = l.clock,
       fan_served = CASE WHEN l.left_queue > 0 THEN l.clock ELSE u.fan_served END,
       drained = decayed(u.drained, u.drained_at, l.clock) + l.left_queue,
+      drained_from = CASE WHEN decayed(u.drained, u.drained_at, l.clock) < 0.05
+                          THEN l.clock ELSE u.drained_from END,
       drained_at = l.clock
   FROM locked l
   WHERE u.key_id = l.key_id AND u.key_id = ANY(ARRAY(SELECT key_id FROM turns))

@@ -10,6 +10,12 @@ ADMITTED = "parallax_admitted"
 QUEUED = "parallax_queued"
 """Children became ready: runners may claim."""
 
+ENDED = "parallax_ended"
+"""Parents ended that callers wait for: their ids in hex, joined by commas; '' for too many."""
+
+LARGEST_PAYLOAD = 7_900
+"""PostgreSQL takes less than 8,000 bytes."""
+
 POLL_SECONDS = 1.0
 """How long a lost notification can cost."""
 

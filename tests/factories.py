@@ -27,7 +27,7 @@ from orchestrator.store.children import (
 )
 from orchestrator.store.lanes import Place
 from orchestrator.store.nodes import NewNode
-from orchestrator.store.parents import NewParent
+from orchestrator.store.parents import Caller, NewParent
 
 SURFACE = "chatgpt"
 FAILURE = Failure(code="UPSTREAM_STATUS", message="the upstream said 503", retryable=True)
@@ -57,6 +57,15 @@ async def node(
 ) -> int:
     """The id of a worker whose last heartbeat is this old."""
     new = NewNode(host="test", pid=1, slots=100, surfaces=surfaces)
+    return await _registered(connection, new, age_seconds)
+
+
+async def api_node(connection: AsyncConnection, *, age_seconds: float = 0) -> int:
+    """The id of an API process whose last heartbeat is this old."""
+    return await _registered(connection, NewNode(host="test", pid=1, kind="api"), age_seconds)
+
+
+async def _registered(connection: AsyncConnection, new: NewNode, age_seconds: float) -> int:
     made = await nodes.register(connection, new)
     await connection.execute(
         "UPDATE node SET heartbeat_at = heartbeat_at - %s * interval '1 second' WHERE id = %s",
@@ -94,6 +103,50 @@ async def some_parents(
         await usage.lock(connection, [owner.id])
         await parents.insert(connection, made)
     return [one.id for one in made]
+
+
+async def sync_parent(
+    connection: AsyncConnection,
+    owner: Key,
+    cells: Sequence[int],
+    *,
+    priority: int = 5,
+    node: int | None = None,
+) -> UUID:
+    """A parent that one caller, held by this API process, waits for; whatever the limits."""
+    held_by = node if node is not None else await api_node(connection)
+    asked = new_parent(owner, cells, priority=priority)
+    async with connection.transaction():
+        await usage.lock(connection, [owner.id])
+        await parents.insert(connection, [asked._replace(caller=_caller(held_by))])
+    return asked.id
+
+
+async def join(connection: AsyncConnection, owner: Key, parent: UUID, *, node: int = 0) -> int:
+    """One more caller waits for this parent; the id of the wait."""
+    caller = _caller(node)
+    async with connection.transaction():
+        await usage.lock(connection, [owner.id])
+        asked = new_parent(owner, ())._replace(caller=caller)
+        await parents.attend(connection, [(asked, parent)])
+    return caller.id
+
+
+def _caller(node: int) -> Caller:
+    return Caller(secrets.randbits(62), node)
+
+
+async def waiting_for(connection: AsyncConnection, *of: UUID) -> list[int]:
+    """The ids of the waits for these parents, in no order."""
+    cursor = await connection.execute(
+        "SELECT id FROM sync_wait WHERE parent_id = ANY(%s)", [list(of)]
+    )
+    return [wait for (wait,) in await cursor.fetchall()]
+
+
+async def mode(connection: AsyncConnection, of: UUID) -> str:
+    """The mode of a parent: async, sync or detached."""
+    return str(await scalar(connection, "SELECT mode FROM parent WHERE id = %s", of))
 
 
 async def claim(

@@ -1,6 +1,8 @@
 """Lanes: (surface, country), with a small id that is used everywhere."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal, NamedTuple
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
@@ -14,7 +16,7 @@ class Place(NamedTuple):
 
 
 class LaneRow(NamedTuple):
-    """A lane and its load over all keys."""
+    """A lane and its load over all keys; `open_until` is when a probe may go through."""
 
     id: int
     surface: str
@@ -23,6 +25,8 @@ class LaneRow(NamedTuple):
     queued: int
     processing: int
     retrying: int
+    breaker: Literal["closed", "open", "half_open"] = "closed"
+    open_until: datetime | None = None
 
 
 ENSURE = """
@@ -53,6 +57,16 @@ async def ensure(connection: AsyncConnection, places: dict[Place, int]) -> dict[
     return {Place(surface, country): lane async for lane, surface, country in cursor}
 
 
+HOLD = """
+SELECT id FROM lane WHERE surface = ANY(%(surfaces)s) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+async def hold(connection: AsyncConnection, surfaces: Iterable[str]) -> None:
+    """Lock the lanes of these surfaces, by id as everybody, until the transaction ends."""
+    await connection.execute(HOLD, {"surfaces": list(surfaces)})
+
+
 SET_CONCURRENCY = """
 UPDATE lane SET concurrency = new.concurrency
 FROM (SELECT lane.id, coalesce(own.concurrency, %(concurrency)s) AS concurrency
@@ -69,7 +83,10 @@ WHERE lane.id = new.id AND lane.concurrency <> new.concurrency
 async def set_concurrency(
     connection: AsyncConnection, surface: str, concurrency: int, own: dict[str, int]
 ) -> None:
-    """Bring the lanes of a surface to its configured limits; `own` has countries with their own."""
+    """Bring the lanes of a surface to its configured limits; `own` has countries with their own.
+
+    Who does so for several surfaces in one transaction holds the lanes of all of them before.
+    """
     await connection.execute(
         SET_CONCURRENCY,
         {
@@ -83,7 +100,10 @@ async def set_concurrency(
 
 ALL = """
 SELECT l.id, l.surface, l.country, l.concurrency, coalesce(x.queued, 0) AS queued,
-       coalesce(x.processing, 0) AS processing, coalesce(x.retrying, 0) AS retrying
+       coalesce(x.processing, 0) AS processing, coalesce(x.retrying, 0) AS retrying,
+       CASE WHEN l.open_until IS NULL THEN 'closed'
+            WHEN l.open_until > now() THEN 'open' ELSE 'half_open' END AS breaker,
+       CASE WHEN l.open_until > now() THEN l.open_until END AS open_until
 FROM lane l
 LEFT JOIN lane_load x ON x.lane_id = l.id
 ORDER BY l.surface, l.country
@@ -94,3 +114,32 @@ async def all_lanes(connection: AsyncConnection) -> list[LaneRow]:
     """Every lane with its load, by surface and country."""
     cursor = connection.cursor(row_factory=class_row(LaneRow))
     return await (await cursor.execute(ALL)).fetchall()
+
+
+CUT_OFF = """
+SELECT surface, country, extract(epoch FROM open_until - now())::float8
+FROM lane
+WHERE open_until > now()
+"""
+
+
+async def cut_off(connection: AsyncConnection) -> dict[Place, float]:
+    """Lanes whose breaker is open, and the seconds until it lets a probe through."""
+    cursor = await connection.execute(CUT_OFF)
+    return {Place(surface, country): seconds async for surface, country, seconds in cursor}
+
+
+ASKED = """
+SELECT l.surface, sum(i.asked)::int8
+FROM inflight i
+JOIN lane l ON l.id = i.lane_id
+WHERE i.key_id = %(key)s AND i.asked > 0
+GROUP BY 1
+ORDER BY 1
+"""
+
+
+async def asked(connection: AsyncConnection, key_id: int) -> dict[str, int]:
+    """Cells this key ever asked for, by surface, whatever became of them."""
+    cursor = await connection.execute(ASKED, {"key": key_id})
+    return {surface: n async for surface, n in cursor}

@@ -1,7 +1,7 @@
-"""Nodes: live worker processes and their heartbeats. The database's clock says who is alive."""
+"""Nodes: live processes and their heartbeats. The database's clock says who is alive."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from psycopg import AsyncConnection, Connection
 
@@ -10,40 +10,51 @@ DEAD_AFTER_SECONDS = 10.0
 
 
 class NewNode(NamedTuple):
-    """A worker process as it introduces itself."""
+    """A process as it introduces itself; an API process serves no surfaces and has no slots."""
 
     host: str
     pid: int
-    slots: int
-    surfaces: Sequence[str]
+    slots: int = 0
+    surfaces: Sequence[str] = ()
+    kind: Literal["worker", "api"] = "worker"
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What is stored of it."""
+        return {**self._asdict(), "surfaces": list(self.surfaces)}
 
 
 REGISTER = """
-INSERT INTO node (host, pid, slots, surfaces)
-VALUES (%(host)s, %(pid)s, %(slots)s, %(surfaces)s)
+INSERT INTO node (kind, host, pid, slots, surfaces)
+VALUES (%(kind)s, %(host)s, %(pid)s, %(slots)s, %(surfaces)s)
 RETURNING id
 """
 
 
 async def register(connection: AsyncConnection, node: NewNode) -> int:
     """Enter a new node; its id is never used again."""
-    row = await (
-        await connection.execute(REGISTER, {**node._asdict(), "surfaces": list(node.surfaces)})
-    ).fetchone()
+    row = await (await connection.execute(REGISTER, node.columns)).fetchone()
     assert row  # noqa: S101 - INSERT … RETURNING of one row
     return int(row[0])
 
 
+def enter(connection: Connection, node: NewNode) -> int:
+    """As `register`, for a thread."""
+    row = connection.execute(REGISTER, node.columns).fetchone()
+    assert row  # noqa: S101 - as above
+    return int(row[0])
+
+
 BEAT = """
-INSERT INTO node (id, host, pid, slots, surfaces)
-VALUES (%(id)s, %(host)s, %(pid)s, %(slots)s, %(surfaces)s)
+INSERT INTO node (id, kind, host, pid, slots, surfaces)
+VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s, %(slots)s, %(surfaces)s)
 ON CONFLICT (id) DO UPDATE SET heartbeat_at = now()
 """
 
 
 def beat(connection: Connection, node_id: int, node: NewNode) -> None:
     """One heartbeat; it brings back the row of a node that was given up as dead."""
-    connection.execute(BEAT, {"id": node_id, **node._asdict(), "surfaces": list(node.surfaces)})
+    connection.execute(BEAT, {"id": node_id, **node.columns})
 
 
 LEAVE = """
@@ -74,11 +85,12 @@ BURY = """
 DELETE FROM node n
 WHERE n.heartbeat_at < now() - %(dead)s * interval '1 second'
   AND NOT EXISTS (SELECT FROM child c WHERE c.state = 'processing' AND c.node = n.id)
+  AND NOT EXISTS (SELECT FROM sync_wait w WHERE w.node = n.id)
 RETURNING n.id
 """
 
 
 async def bury(connection: AsyncConnection) -> list[int]:
-    """Delete dead nodes that hold nothing any more; their ids."""
+    """Delete dead nodes that hold neither children nor callers any more; their ids."""
     cursor = await connection.execute(BURY, {"dead": DEAD_AFTER_SECONDS})
     return [node async for (node,) in cursor]

@@ -16,6 +16,7 @@ ON CONFLICT (name) DO UPDATE SET descriptor = excluded.descriptor, registered_at
 
 async def register(connection: AsyncConnection, descriptors: Sequence[SurfaceDescriptor]) -> None:
     """Publish what a worker serves; the newest registration wins, also for its lanes' limits."""
+    await lanes.hold(connection, [descriptor.name for descriptor in descriptors])
     for descriptor in sorted(descriptors, key=lambda descriptor: descriptor.name):
         text = msgspec.json.encode(descriptor).decode()
         await connection.execute(REGISTER, {"name": descriptor.name, "descriptor": text})

@@ -13,9 +13,10 @@ from orchestrator.store import plans
 from orchestrator.store.children.claim import CLAIM
 from orchestrator.store.children.read import OF, ONE, RESULTS
 from orchestrator.store.children.rescue import RESCUE
-from orchestrator.store.children.settle import SETTLE
+from orchestrator.store.children.settle import BREAKER, SETTLE
 from orchestrator.store.children.stage import NEXT, STAGE
 from orchestrator.store.parents import PLANS, READ
+from orchestrator.store.waits import ENDED, HOLD, LEAVE, ORPHANED, TELL, UNKNOWN
 
 PARAMETER = re.compile(r"%\((\w+)\)[sb]")
 
@@ -90,12 +91,18 @@ STATEMENTS = {
         Statement("claim", CLAIM, plans.PROBE),
         Statement("fan_out", FAN_OUT, plans.NO_SCAN),
         Statement("settle", SETTLE, plans.PROBE),
+        Statement("tell", TELL, plans.PROBE),
         Statement("stage", STAGE, plans.PROBE),
         Statement("stage_next", NEXT, None),
         Statement("rescue", RESCUE, plans.PROBE),
         Statement("snapshot", TAKE, None),
         Statement("parent_read", READ, None),
         Statement("parent_plans", PLANS, None),
+        Statement("wait_hold", HOLD, plans.PROBE),
+        Statement("wait_leave", LEAVE, plans.PROBE),
+        Statement("wait_ended", ENDED, None),
+        Statement("wait_unknown", UNKNOWN, None),
+        Statement("wait_orphaned", ORPHANED, None),
         Statement("children_of", OF, None),
         Statement("children_one", ONE, None),
         Statement("children_results", RESULTS, None),
@@ -105,6 +112,7 @@ SLOTS = 50
 MOST = 300
 PARENTS = 50
 BATCH = 200
+WAITS = 40
 
 
 def arguments(session: psycopg.Connection) -> dict[str, Any]:
@@ -127,9 +135,18 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         "errors": [None] * len(held),
         "codes": [200] * len(held),
         "delays": [None] * len(held),
+        **BREAKER,
     }
+    rows = session.execute("SELECT id FROM sync_wait ORDER BY since, id LIMIT %s", [WAITS])
+    waiting = {"ids": [row[0] for row in rows.fetchall()]}
     return {
         "settle": settled,
+        "tell": {"channel": "nobody", "most": 7900, "parents": parents},
+        "wait_hold": waiting,
+        "wait_leave": waiting,
+        "wait_ended": {"parents": ids or []},
+        "wait_unknown": {"node": 3, "live": waiting["ids"], "young": 10},
+        "wait_orphaned": {"dead": 10, "most": MOST},
         "fan_out": {
             "look_keys": LOOK_KEYS,
             "look_parents": LOOK_PARENTS,

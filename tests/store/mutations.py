@@ -4,77 +4,35 @@ Every mutation is made in a copy of the tree, on a server of its own. Words choo
 whose names have one of them. Exit code 1 when a guard could go unnoticed.
 """
 
-import os
-import re
-import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from orchestrator import embedded
-from tests.conftest import FAST, SERVER
-from tests.processes import REPOSITORY
-
-CLAIM = "orchestrator/store/children/claim.py"
-SETTLE = "orchestrator/store/children/settle.py"
-RESCUE = "orchestrator/store/children/rescue.py"
-STAGE = "orchestrator/store/children/stage.py"
-COUNTERS = "orchestrator/store/counters.py"
-FAN_OUT = "orchestrator/fanout.py"
-USAGE = "admission/usage.py"
-RUNNER = "workers/roles/runner.py"
-SETTLER = "workers/settling.py"
-RACES = "tests/store/test_races.py"
-CLAIM_RACES = "tests/store/test_races_claim.py"
-SETTLE_RACES = "tests/store/test_races_settle.py"
-ORDER = "tests/store/test_lock_order.py"
-PLANS = "tests/store/test_plans.py"
-COUNTED = "tests/store/test_counters.py"
-REVIVED = "test_a_fan_out_that_began_before_a_parent_was_canceled_does_not_revive_it"
-STORE = (ORDER, CLAIM_RACES, SETTLE_RACES, RACES)
-
-
-CERTAIN = "not every_promise and not does_not_deadlock"
-"""What meets by chance is left out: a guard is held by a test that fails every time."""
-
-
-class Mutation(NamedTuple):
-    """A guard, the file it is in, what is put in its place, and the tests that should notice."""
-
-    guard: str
-    file: str
-    change: Callable[[str], str]
-    tests: tuple[str, ...] = STORE
-
-
-def swap(*pairs: tuple[str, str]) -> Callable[[str], str]:
-    """Replace the first occurrence of each text; every one must be there."""
-
-    def change(text: str) -> str:
-        for old, new in pairs:
-            if old not in text:
-                raise ValueError(f"not there any more: {old!r}")
-            text = text.replace(old, new, 1)
-        return text
-
-    return change
-
-
-def usage_last(function: str) -> Callable[[str], str]:
-    """Move the upsert of `usage` behind the other counters of a trigger function."""
-
-    def change(text: str) -> str:
-        start = text.index(f"{function} = ")
-        begin = text.index("  INSERT INTO usage", start)
-        end = text.index("\n\n", begin) + 2
-        close = text.index("  RETURN NULL;\nEND $$", end)
-        return text[:begin] + text[end:close] + text[begin:end] + text[close:]
-
-    return change
-
+from tests.conftest import FAST
+from tests.store.mutating import (
+    CLAIM,
+    COUNTED,
+    COUNTERS,
+    FAN_OUT,
+    LIMITS,
+    PARENT_COUNTERS,
+    PLANS,
+    RACES,
+    RATES,
+    RESCUE,
+    REVIVED,
+    RUNNER,
+    SETTLE,
+    SETTLER,
+    STAGE,
+    USAGE,
+    Mutation,
+    noticed,
+    swap,
+    usage_last,
+)
+from tests.store.mutations_sync import SYNC
 
 NO_LOCK = ('        await connection.execute(LOCK, {"lock": LOCK_ID})\n', "")
 LOCKED = "SELECT pg_advisory_xact_lock(7201003)::text AS it"
@@ -127,7 +85,7 @@ MUTATIONS = (
         FAN_OUT,
         swap(("  ORDER BY u.key_id\n  FOR NO", "  ORDER BY u.key_id DESC\n  FOR NO")),
     ),
-    Mutation("admission: usage locked", USAGE, swap(("\nFOR NO KEY UPDATE", ""))),
+    Mutation("admission: usage locked", USAGE, swap(("\nFOR NO KEY UPDATE OF usage", ""))),
     Mutation(
         "admission: usage locked by key",
         USAGE,
@@ -178,8 +136,8 @@ MUTATIONS = (
         COUNTERS,
         swap(
             (
-                "unnest(ks, qs, xs, rs) t(k, q, x, r)\n  GROUP BY 1 ORDER BY 1\n",
-                "unnest(ks, qs, xs, rs) t(k, q, x, r)\n  GROUP BY 1 ORDER BY 1 DESC\n",
+                "t(k, p, q, x, r)) t\n  GROUP BY 1 ORDER BY 1\n",
+                "t(k, p, q, x, r)) t\n  GROUP BY 1 ORDER BY 1 DESC\n",
             )
         ),
     ),
@@ -193,42 +151,37 @@ MUTATIONS = (
             )
         ),
     ),
-    Mutation("parent trigger: usage first", COUNTERS, usage_last("COUNT_PARENTS")),
+    Mutation("parent trigger: usage first", PARENT_COUNTERS, usage_last("COUNT_PARENTS")),
     Mutation(
         "parent trigger: usage by key",
-        COUNTERS,
+        PARENT_COUNTERS,
         swap(
             (
-                "unnest(ks, ds) t(k, d) GROUP BY 1 ORDER BY 1",
-                "unnest(ks, ds) t(k, d) GROUP BY 1 ORDER BY 1 DESC",
+                "unnest(ks, ds, ts) t(k, d, t) GROUP BY 1 ORDER BY 1",
+                "unnest(ks, ds, ts) t(k, d, t) GROUP BY 1 ORDER BY 1 DESC",
             )
         ),
     ),
     Mutation(
         "limits: usage by key",
-        COUNTERS,
+        LIMITS,
         swap(("FROM after ORDER BY 1\n", "FROM after ORDER BY 1 DESC\n")),
     ),
     Mutation(
         "counters: retries are part of the backlog",
         COUNTERS,
-        swap(("SELECT k, p, sum(q + r) FROM", "SELECT k, p, sum(q) FROM")),
+        swap(("ELSE p END, sum(q + r)\n", "ELSE p END, sum(q)\n")),
         (COUNTED,),
     ),
     Mutation(
         "counters: each cell waits in its own lane",
-        COUNTERS,
-        swap(
-            (
-                "SELECT key_id, l, count(*) FROM after, unnest(lanes) l",
-                "SELECT key_id, l, 1 FROM after, unnest(lanes) l",
-            )
-        ),
+        PARENT_COUNTERS,
+        swap(("count(*) FILTER (WHERE state = 'queued'), count(*)\n", "1, count(*)\n")),
         (COUNTED,),
     ),
     Mutation(
         "counters: next to nothing does not underflow",
-        COUNTERS,
+        RATES,
         lambda text: text.replace("WHEN n > 1e-9", "WHEN true"),
         ("tests/store/test_admission.py",),
     ),
@@ -277,36 +230,9 @@ MUTATIONS = (
 )
 
 
-def noticed(mutation: Mutation, url: str) -> str | None:
-    """The first test that fails without the guard; None when all pass."""
-    with tempfile.TemporaryDirectory(prefix="parallax-mutation-") as place:
-        tree = Path(place, "tree")
-        tree.mkdir()
-        for name in ("admission", "orchestrator", "workers", "tests"):
-            shutil.copytree(
-                REPOSITORY / name, tree / name, ignore=shutil.ignore_patterns("__pycache__")
-            )
-        shutil.copy(REPOSITORY / "pyproject.toml", tree)
-        file = tree / mutation.file
-        file.write_text(mutation.change(file.read_text()))
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-        run = subprocess.run(
-            [*command, "-p", "no:randomly", "-k", CERTAIN, "-m", "not slow", *mutation.tests],
-            cwd=tree,
-            env=os.environ | {SERVER: url, "PYTHONPATH": str(tree)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    failed = re.search(r"^(?:FAILED|ERROR) \S+?::(\S+)", run.stdout, re.MULTILINE)
-    if run.returncode not in {0, 1} or (run.returncode == 1 and failed is None):
-        raise RuntimeError(run.stdout + run.stderr)
-    return failed[1] if failed else None
-
-
 def main(words: list[str]) -> int:
     """Print guard and test, one line each."""
-    chosen = [m for m in MUTATIONS if not words or any(word in m.guard for word in words)]
+    chosen = [m for m in MUTATIONS + SYNC if not words or any(word in m.guard for word in words)]
     unnoticed = 0
     with (
         tempfile.TemporaryDirectory(prefix="parallax-mutations-") as place,

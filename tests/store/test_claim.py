@@ -91,11 +91,11 @@ async def test_a_key_never_has_more_than_its_concurrency(connection):
 async def test_a_lane_limit_lowered_below_what_runs_lets_nothing_start(connection):
     """Running children stay, new ones start when there is room under the new limit."""
     owner = await factories.key(connection)
-    lane = await factories.lane(connection, concurrency=4)
+    lane = await factories.lane(connection, concurrency=3)
     await factories.some_parents(connection, owner, [lane], n=8)
     await fan_out(connection)
     claimed = await factories.claim(connection)
-    await connection.execute("UPDATE lane SET concurrency = 2")
+    await connection.execute("UPDATE lane SET concurrency = 1")
     await factories.complete(connection, claimed[:2])
     assert await factories.claim(connection) == []
     await factories.complete(connection, claimed[2:3])
@@ -188,7 +188,7 @@ async def test_keys_take_turns_when_there_are_more_of_them_than_slots(connection
 
 async def test_a_contested_lane_is_shared_by_the_keys_that_want_it(connection):
     """In a lane with few places each key gets its part, not whoever asked most."""
-    narrow = await factories.lane(connection, concurrency=4)
+    narrow = await factories.lane(connection, concurrency=5)
     flood, small = await factories.key(connection), await factories.key(connection)
     await factories.some_parents(connection, flood, [narrow], n=6)
     await fan_out(connection)

@@ -81,6 +81,51 @@ async def test_a_key_has_a_window_of_twice_its_concurrency(connection):
     assert await fan_out(connection) == 1
 
 
+async def test_sync_children_take_nothing_of_a_keys_window(connection):
+    """Queued, running or between attempts: its async parents leave as if they were not there."""
+    owner = await factories.key(connection, concurrency=3)
+    lane = await factories.lane(connection)
+    await factories.sync_parent(connection, owner, [lane] * 12)
+    claimed = await factories.claim(connection)
+    assert len(claimed) == 3 + owner.limits.sync_limit
+    await factories.settle(connection, factories.retried(claimed[0], 60))
+    await factories.some_parents(connection, owner, [lane], n=10)
+    assert await fan_out(connection) == 6
+    assert await fan_out(connection) == 0
+
+
+async def test_a_key_with_nothing_but_sync_children_counts_as_idle(connection):
+    """Its first parent may go up to four times a lane's limit, as that of any idle key."""
+    lane = await factories.lane(connection, concurrency=2)
+    flood, calling = await factories.key(connection), await factories.key(connection)
+    await factories.some_parents(connection, flood, [lane], n=50)
+    await fan_out(connection)
+    await factories.sync_parent(connection, calling, [lane])
+    await factories.some_parents(connection, calling, [lane], n=2)
+    assert await fan_out(connection) == 1
+
+
+async def test_counting_what_leaves_a_queue_begins_anew_after_a_pause(connection):
+    """While parents leave, the beginning stays; once what was counted is as good as gone, not."""
+    owner = await factories.key(connection)
+    lane = await factories.lane(connection)
+    seen = "SELECT (drained_from, drained_at)::text FROM usage"
+    began = "SELECT drained_from = drained_at FROM usage"
+    await factories.some_parents(connection, owner, [lane], n=3)
+    await fan_out(connection, parents=1)
+    assert await factories.scalar(connection, began)
+    first = await factories.scalar(connection, seen)
+    await fan_out(connection, parents=1)
+    assert not await factories.scalar(connection, began)
+    second = await factories.scalar(connection, seen)
+    assert first.split(",")[0] == second.split(",")[0]
+    await connection.execute(
+        "UPDATE usage SET drained_at = drained_at - 300, drained_from = drained_from - 300"
+    )
+    await fan_out(connection, parents=1)
+    assert await factories.scalar(connection, began)
+
+
 async def test_a_wide_parent_leaves_while_its_key_has_any_room(connection):
     """The window asks for a place, not for as many as the parent has cells."""
     owner = await factories.key(connection, concurrency=1)

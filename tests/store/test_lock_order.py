@@ -8,7 +8,8 @@ from psycopg import AsyncConnection
 
 from admission import usage
 from orchestrator.fanout import fan_out
-from orchestrator.store import children, parents
+from orchestrator.store import children, parents, surfaces, waits
+from orchestrator.surfaces import SurfaceDescriptor
 from tests import factories
 
 pytestmark = pytest.mark.anyio
@@ -17,12 +18,15 @@ Work = Callable[[AsyncConnection], Coroutine[Any, Any, Any]]
 
 HOLD = {
     "parent": "SELECT id FROM parent WHERE id = %s FOR UPDATE",
+    "lane": "SELECT id FROM lane WHERE id = %s FOR UPDATE",
     "usage": "SELECT key_id FROM usage WHERE key_id = %s FOR UPDATE",
     "lane_load": "SELECT lane_id FROM lane_load WHERE lane_id = %s FOR UPDATE",
 }
 FREE = {
     "parent": "SELECT id FROM parent ORDER BY 1 FOR UPDATE SKIP LOCKED",
     "child": "SELECT ordinal FROM child ORDER BY 1 FOR UPDATE SKIP LOCKED",
+    "sync_wait": "SELECT id FROM sync_wait ORDER BY 1 FOR UPDATE SKIP LOCKED",
+    "lane": "SELECT id FROM lane ORDER BY 1 FOR UPDATE SKIP LOCKED",
     "usage": "SELECT key_id FROM usage ORDER BY 1 FOR UPDATE SKIP LOCKED",
     "backlog": "SELECT key_id FROM backlog ORDER BY 1 FOR UPDATE SKIP LOCKED",
     "inflight": "SELECT lane_id FROM inflight ORDER BY 1 FOR UPDATE SKIP LOCKED",
@@ -75,6 +79,19 @@ class Scene:
     async def settle(self, session) -> None:
         outcomes = [factories.retried(child) for child in sorted(self.claimed, reverse=True)]
         assert (await factories.settle(session, *outcomes)).children == 4
+
+    async def settle_healthy(self, session) -> None:
+        assert (await factories.complete(session, self.claimed)).children == 4
+
+    async def attend(self, connection) -> None:
+        """Now two more parents, one of each key, with a caller each; nothing else runs."""
+        self.attended = [
+            await factories.sync_parent(connection, owner, self.lanes) for owner in self.owners
+        ]
+        self.waits = await factories.waiting_for(connection, *self.attended)
+
+    async def leave(self, session) -> None:
+        await waits.leave(session, sorted(self.waits, reverse=True))
 
     async def rescue(self, session) -> None:
         async with session.transaction():
@@ -174,3 +191,92 @@ async def test_limits_are_copied_by_key(connection, scene, while_held):
         )
 
     assert await while_held("usage", scene.keys[0], raise_all, "usage") == [scene.keys[1:]]
+
+
+async def test_settle_locks_lanes_by_id(connection, scene, while_held):
+    """Whoever waits for the breaker of one lane does not hold that of a later one."""
+    await scene.claim(connection)
+    assert await while_held("lane", scene.lanes[0], scene.settle, "lane") == [scene.lanes[1:]]
+
+
+async def test_settle_locks_lanes_after_parents_and_before_counters(connection, scene, while_held):
+    """Whoever waits for a lane holds its parents and children, and no counter."""
+    await scene.claim(connection)
+    free = await while_held(
+        "lane", scene.lanes[0], scene.settle, "parent", "child", "usage", "lane_load"
+    )
+    assert free == [[], [], scene.keys, scene.lanes]
+
+
+async def test_settling_healthy_work_waits_for_no_lane(connection, connect, scene, meeting):
+    """All workers settle at once: nothing is locked that need not be written."""
+    await scene.claim(connection)
+    holder, worker = await connect(), await connect()
+    async with holder.transaction():
+        await holder.execute(HOLD["lane"], [scene.lanes[0]])
+        settled = await meeting.begin(worker, scene.settle_healthy(worker))
+        assert settled.done()
+    await settled
+
+
+async def test_a_registration_locks_the_lanes_of_all_its_surfaces_by_id(
+    connection, scene, while_held
+):
+    """Also where the lanes of a surface that comes first are younger than those of the next."""
+    first = await factories.lane(connection, surface="a")
+    asked = [
+        SurfaceDescriptor(
+            name=name,
+            adapter="simulator",
+            method="simulator",
+            options_schema={},
+            countries=("US",),
+            concurrency=7,
+            regions={},
+        )
+        for name in ("a", factories.SURFACE)
+    ]
+
+    async def register(session) -> None:
+        async with session.transaction():
+            await surfaces.register(session, asked)
+
+    assert await while_held("lane", scene.lanes[0], register, "lane") == [[scene.lanes[1], first]]
+
+
+async def test_leaving_locks_parents_by_id(connection, scene, while_held):
+    """Whoever waits for the older of two parents does not hold the younger."""
+    await scene.attend(connection)
+    old, new = scene.attended
+    free = await while_held("parent", old, scene.leave, "parent")
+    assert set(free[0]) == {*scene.parents, new}
+
+
+async def test_leaving_locks_parents_first(connection, scene, while_held):
+    """Whoever waits for a parent holds neither a caller's row nor a counter."""
+    await scene.attend(connection)
+    free = await while_held(
+        "parent", scene.attended[1], scene.leave, "sync_wait", "usage", "lane_load"
+    )
+    assert free == [sorted(scene.waits), scene.keys, scene.lanes]
+
+
+async def test_leaving_counts_usage_by_key(connection, scene, while_held):
+    """Whoever waits for the usage of one key does not hold that of a later one."""
+    await scene.attend(connection)
+    assert await while_held("usage", scene.keys[0], scene.leave, "usage") == [scene.keys[1:]]
+
+
+async def test_leaving_deletes_callers_by_id(connection, connect, meeting, scene):
+    """Of ended parents nobody holds a lock: two who delete the same rows do so in one order."""
+    await scene.attend(connection)
+    await connection.execute("UPDATE parent SET finished_at = now()")
+    first, last = sorted(scene.waits)
+    holder, worker = await connect(), await connect()
+    async with holder.transaction():
+        await holder.execute("SELECT FROM sync_wait WHERE id = %s FOR UPDATE", [first])
+        task = await meeting.begin(worker, scene.leave(worker))
+        assert not task.done()
+        cursor = await connection.execute(FREE["sync_wait"])
+        assert await cursor.fetchall() == [(last,)]
+    await task

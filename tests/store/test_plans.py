@@ -1,8 +1,8 @@
 """Plan guards: whatever the planner knows, the hot statements touch few rows, by an index.
 
-50,000 children and 11,000 parents of 300 keys over 20 lanes. Three planners meet them: one with
-statistics, one that never saw any, and one that made its plans while every table was empty and
-keeps them.
+50,000 children and 11,000 parents of 300 keys over 20 lanes, and 3,000 callers who wait. Three
+planners meet them: one with statistics, one that never saw any, and one that made its plans while
+every table was empty and keeps them.
 """
 
 import threading
@@ -14,11 +14,11 @@ from psycopg import sql
 
 from orchestrator.domain import ids
 from orchestrator.fanout import fan_out
-from orchestrator.store import children
+from orchestrator.store import children, waits
 from orchestrator.store.children import Fence, GivenBack
 from tests import factories
 from tests.store import explained
-from tests.store.explained import MOST, PARENTS, SLOTS, STATEMENTS, Explained
+from tests.store.explained import MOST, PARENTS, SLOTS, STATEMENTS, WAITS, Explained
 
 KEYS, LANES = 300, 20
 PROCESSING = 2_100
@@ -48,10 +48,16 @@ SEED = (
               CASE WHEN o <= 7 THEN n * 100 + o END, CASE WHEN o <= 7 THEN n % 10 + 1 END,
               CASE WHEN o > 17 THEN now() + (n - 5200) * interval '1 minute' END
        FROM generate_series(5001, 5300) n, generate_series(1, 20) o""",
+    """INSERT INTO sync_wait (id, key_id, parent_id, node)
+       SELECT n, n % 300 + 1, lpad(to_hex(5000 + (n - 1) / 10), 32, '0')::uuid, n % 10 + 1
+       FROM generate_series(1, 3000) n""",
 )
 QUIET = "; ".join(
     f"ALTER TABLE {table} SET (autovacuum_enabled = off)"
-    for table in ("parent", "child", "usage", "inflight", "backlog", "lane", "lane_load", "node")
+    for table in (
+        *("parent", "child", "usage", "inflight", "backlog", "lane", "lane_load", "node"),
+        "sync_wait",
+    )
 )
 
 
@@ -140,12 +146,18 @@ INDEXES = {
     "claim": {"child_ready", "child_pkey"},
     "fan_out": {"parent_queue", "parent_pkey"},
     "settle": {"child_pkey", "parent_pkey"},
+    "tell": {"parent_pkey"},
     "stage": {"child_due", "child_pkey"},
     "stage_next": {"child_due"},
     "rescue": {"child_node", "child_pkey", "parent_pkey"},
     "snapshot": {"parent_queue"},
     "parent_read": {"parent_pkey"},
     "parent_plans": {"parent_pkey"},
+    "wait_hold": {"parent_pkey"},
+    "wait_leave": {"parent_pkey"},
+    "wait_ended": {"parent_pkey"},
+    "wait_unknown": set(),
+    "wait_orphaned": set(),
     "children_of": {"child_pkey"},
     "children_one": {"child_pkey"},
     "children_results": {"child_pkey"},
@@ -164,6 +176,14 @@ BOUNDS = {
     ("claim", "child"): 4 * SLOTS,
     ("settle", "child"): 3 * explained.BATCH,
     ("settle", "parent"): 3 * explained.BATCH,
+    ("settle", "lane"): LANES,
+    ("tell", "sync_wait"): 10 * explained.BATCH,
+    ("tell", "parent"): explained.BATCH,
+    ("wait_hold", "parent"): WAITS,
+    ("wait_hold", "sync_wait"): WAITS,
+    ("wait_leave", "parent"): WAITS,
+    ("wait_leave", "sync_wait"): 3 * WAITS,
+    ("wait_ended", "parent"): 50,
     ("fan_out", "parent"): 200 * 200,
     ("stage", "child"): 4 * MOST,
     ("stage_next", "child"): 1,
@@ -197,8 +217,9 @@ SETTINGS = "SELECT current_setting('enable_seqscan'), current_setting('enable_me
         children.stage,
         children.rescue,
         lambda session: children.settle(session, [OUTCOME]),
+        lambda session: waits.leave(session, [1]),
     ],
-    ids=["fan_out", "claim", "stage", "rescue", "settle"],
+    ids=["fan_out", "claim", "stage", "rescue", "settle", "leave"],
 )
 async def test_the_functions_run_under_the_settings_explained_here(connection, work):
     """The settings hold where the statement runs, and no longer than its transaction."""

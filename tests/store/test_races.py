@@ -9,8 +9,9 @@ import pytest
 
 from admission import usage
 from admission.demand import Demand
-from admission.gate import Gate
-from admission.refusals import Admitted, Refusal
+from admission.gate import Gate, Stored
+from admission.pace import Pace
+from admission.refusals import Refusal
 from orchestrator.fanout import fan_out
 from orchestrator.store import parents
 from tests import factories
@@ -18,9 +19,16 @@ from tests import factories
 pytestmark = pytest.mark.anyio
 
 
+class Queue:
+    """A record of parents without idempotency keys: nothing is recalled."""
+
+    async def store(self, connection, entries) -> None:
+        await parents.insert(connection, entries)
+
+
 async def served(tasks, pool) -> Gate:
     """A gate as one API process has it."""
-    gate = Gate(pool, parents.insert)
+    gate = Gate(pool, Queue(), pace=Pace())
     tasks.create_task(gate.run())
     return gate
 
@@ -63,7 +71,7 @@ async def test_many_gates_never_over_admit(connection, new_pool, recounted):
             decisions += await asyncio.gather(*asked)
         for gate in gates:
             gate.close()
-    admitted = sum(isinstance(decision, Admitted) for decision in decisions)
+    admitted = sum(isinstance(decision, Stored) for decision in decisions)
     assert admitted == 7 + 13
     depths = "SELECT array_agg(depth ORDER BY key_id) FROM usage"
     assert await factories.scalar(connection, depths) == [7, 13]

@@ -62,20 +62,20 @@ async def test_two_claims_never_pass_a_lanes_limit_together(
 ):
     """Also when the second has seen children the first has not: it waits before it looks."""
     first, late = await factories.key(connection), await factories.key(connection)
-    lane = await factories.lane(connection, concurrency=5)
-    await factories.some_parents(connection, first, [lane], n=5)
+    lane = await factories.lane(connection, concurrency=3)
+    await factories.some_parents(connection, first, [lane], n=3)
     await fan_out(connection)
     blocker, one, other = await connect(), await connect(), await connect()
     async with blocker.transaction():
         await blocker.execute("SELECT FROM usage WHERE key_id = %s FOR UPDATE", [first.id])
         claimed = await meeting.begin(one, factories.claim(one))
-        assert not claimed.done()  # it has picked its five and waits to count them
-        await factories.some_parents(connection, late, [lane], n=5)
-        assert await fan_out(connection) == 5
+        assert not claimed.done()  # it has picked its three and waits to count them
+        await factories.some_parents(connection, late, [lane], n=3)
+        assert await fan_out(connection) == 3
         second = await meeting.begin(other, factories.claim(other))
-    assert len(await claimed) == 5
+    assert len(await claimed) == 3
     assert await second == []
-    assert await factories.scalar(connection, "SELECT processing FROM lane_load") == 5
+    assert await factories.scalar(connection, "SELECT processing FROM lane_load") == 3
     await recounted()
 
 

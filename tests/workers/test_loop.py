@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg_pool import PoolTimeout
 
+from orchestrator import patience
 from workers import loop
 from workers.signals import Signal
 
@@ -135,13 +136,13 @@ async def test_cancelling_the_loop_ends_it():
 
 def test_pauses_double_up_to_five_seconds():
     """0.1, 0.2, 0.4 … 5 seconds."""
-    assert [loop.backoff(n) for n in range(1, 9)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert [patience.backoff(n) for n in range(1, 9)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
 
 
 @given(st.integers(1, 10**9))
 def test_a_pause_is_never_longer_than_five_seconds(failures):
     """However long the outage, the next look is near."""
-    assert 0 < loop.backoff(failures) <= loop.LONGEST_PAUSE_SECONDS
+    assert 0 < patience.backoff(failures) <= patience.LONGEST_PAUSE_SECONDS
 
 
 async def test_a_signal_set_often_is_heard_once():

@@ -1,11 +1,12 @@
-"""The rescuer takes back the children of dead nodes."""
+"""The rescuer takes back what dead nodes held: children, and places of callers."""
 
 from collections.abc import Callable
 
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
-from orchestrator.store import children, nodes
+from admission import leases
+from orchestrator.store import children, nodes, waits
 from workers.signals import Signal
 
 LOOK_SECONDS = 1.0
@@ -31,17 +32,21 @@ class Rescuer:
         self._ready = ready
 
     async def step(self) -> float:
-        """Rescue one batch."""
+        """Rescue one batch of children and one of callers' places."""
         if not self._steady():
             return LOOK_SECONDS
         async with self._pool.connection() as connection:
             async with connection.transaction():
                 rescued = await children.rescue(connection, most=MOST)
+            forgotten = await waits.forget_dead(connection, most=MOST)
+            await leases.forget_dead(connection)
             buried = await nodes.bury(connection)
+        if forgotten:
+            _log.warning("callers.forgotten", callers=forgotten)
         if buried:
             _log.warning("nodes.buried", nodes=buried)
         if not (rescued.queued or rescued.failed):
-            return LOOK_SECONDS
+            return 0.0 if forgotten == MOST else LOOK_SECONDS
         _log.warning("children.rescued", queued=rescued.queued, failed=rescued.failed)
         self._ready()
         return 0.0

@@ -15,58 +15,90 @@ LOCK = """
 SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(%(lock)s)
 """
 
-# Slots are shared out by counters before any child is touched: `keys` are those with work in a
-# lane with room, least in flight per weight first, then least recently served; `quota` fills
-# their shares like water; only then are that many children of each key read from its index, best
-# first.
+# Slots are shared out by counters before any child is touched. Each key claims twice, for its sync
+# and for its async children: `keys` are those claimants with work in a lane with room, sync ones
+# first, then least in flight per weight, then least recently served; `quota` fills their shares
+# like water; only then are that many children of each read from the index of ready ones (sync ones
+# are those of a priority above 100), best first.
+#
+# In a lane of four or more async work leaves a place free, or whoever waits would find it full.
+# A lane whose breaker was open gets one child at a time until one comes home. Hashing is off
+# (plans.PROBE), so that a join of lanes with many rows would compare each with each: `inflight` is
+# probed lane by lane (OFFSET 0 keeps the planner to it), and rooms are looked up in arrays.
 CLAIM = """
 WITH lanes AS MATERIALIZED (
-  SELECT l.id, l.concurrency - x.processing AS room
+  SELECT l.id, own.room,
+         least(own.room, greatest(0, l.concurrency - (l.concurrency >= 4)::int
+                                     - (x.processing - x.sync_processing))) AS async_room
   FROM lane l
   JOIN lane_load x ON x.lane_id = l.id
-  WHERE x.queued > 0 AND x.processing < l.concurrency AND l.surface = ANY(%(surfaces)s)
+  CROSS JOIN LATERAL (
+    SELECT CASE WHEN l.open_until IS NULL THEN l.concurrency - x.processing
+                WHEN l.open_until <= now() AND x.processing = 0 THEN least(1, l.concurrency)
+                ELSE 0 END AS room) AS own
+  WHERE x.queued > 0 AND own.room > 0 AND l.surface = ANY(%(surfaces)s)
+), rooms AS MATERIALIZED (
+  SELECT array_agg(id) AS ids, array_agg(room) AS of_all, array_agg(async_room) AS of_async,
+         array_agg(id) FILTER (WHERE async_room > 0) AS async_ids
+  FROM lanes
 ), ready AS (
-  SELECT i.key_id, sum(least(i.queued, l.room)) AS n
+  SELECT i.key_id, sum(least(i.sync_queued, l.room)) AS sync,
+         sum(least(i.queued - i.sync_queued, l.async_room)) AS async
   FROM lanes l
-  JOIN inflight i ON i.lane_id = l.id AND i.ready
+  CROSS JOIN LATERAL (
+    SELECT key_id, queued, sync_queued FROM inflight WHERE lane_id = l.id AND ready OFFSET 0) AS i
   GROUP BY 1
-), keys AS MATERIALIZED (
-  SELECT u.key_id, u.processing, u.weight, u.turn,
-         least(r.n, u.concurrency - u.processing, %(slots)s) AS room
+), able AS MATERIALIZED (
+  SELECT u.key_id, u.weight, u.turn, u.sync_turn, u.concurrency, u.sync_processing, r.async,
+         u.processing - u.sync_processing AS async_processing,
+         u.concurrency + u.sync_limit - u.processing AS room,
+         least(r.sync, u.concurrency + u.sync_limit - u.processing, %(slots)s) AS sync
   FROM ready r
   JOIN usage u ON u.key_id = r.key_id AND u.able
-  ORDER BY u.processing / u.weight, u.turn
+), keys AS MATERIALIZED (
+  SELECT *
+  FROM (SELECT key_id, true AS sync, sync_processing AS running, weight, sync_turn AS turn,
+               sync AS room
+        FROM able
+        UNION ALL
+        SELECT key_id, false, async_processing, weight, turn,
+               least(async, concurrency - async_processing, room - sync, %(slots)s)
+        FROM able) AS own
+  WHERE room > 0
+  ORDER BY sync DESC, running / weight, turn
   LIMIT %(slots)s
 ), quota AS MATERIALIZED (
-  SELECT k.key_id, k.processing, k.weight, k.turn, count(*) AS n
-  FROM (SELECT k.key_id, k.processing, k.weight, k.turn
+  SELECT k.key_id, k.sync, k.running, k.weight, k.turn, count(*) AS n
+  FROM (SELECT k.*
         FROM keys k
         CROSS JOIN LATERAL generate_series(0, k.room - 1) AS taken
-        ORDER BY (k.processing + taken) / k.weight, k.turn
+        ORDER BY k.sync DESC, (k.running + taken) / k.weight, k.turn
         LIMIT %(slots)s) AS k
-  GROUP BY 1, 2, 3, 4
+  GROUP BY 1, 2, 3, 4, 5
 ), candidates AS MATERIALIZED (
-  SELECT c.parent_id, c.ordinal, c.lane_id, q.turn,
-         (q.processing + c.nth - 1) / q.weight AS share
+  SELECT c.parent_id, c.ordinal, c.lane_id, q.sync, q.turn,
+         (q.running + c.nth - 1) / q.weight AS share
   FROM quota q
+  CROSS JOIN rooms
   CROSS JOIN LATERAL (
     SELECT parent_id, ordinal, lane_id,
            row_number() OVER (ORDER BY priority DESC, parent_id, ordinal) AS nth
     FROM (SELECT parent_id, ordinal, lane_id, priority
           FROM child
           WHERE state = 'queued' AND key_id = q.key_id
-            AND lane_id = ANY(ARRAY(SELECT id FROM lanes))
+            AND priority BETWEEN CASE WHEN q.sync THEN 101 ELSE 0 END
+                         AND CASE WHEN q.sync THEN 200 ELSE 100 END
+            AND lane_id = ANY(CASE WHEN q.sync THEN rooms.ids ELSE rooms.async_ids END)
           ORDER BY priority DESC, parent_id, ordinal
           LIMIT q.n) AS first
   ) AS c
 ), best AS MATERIALIZED (
   SELECT c.parent_id, c.ordinal
-  FROM (SELECT parent_id, ordinal, lane_id,
-               row_number() OVER (PARTITION BY lane_id ORDER BY share, turn) AS nth
-        FROM candidates) AS c
-  JOIN lane l ON l.id = c.lane_id
-  JOIN lane_load x ON x.lane_id = c.lane_id
-  WHERE c.nth <= l.concurrency - x.processing
+  FROM (SELECT parent_id, ordinal, array_position(ids, lane_id) AS lane,
+               row_number() OVER (PARTITION BY lane_id ORDER BY sync DESC, share, turn) AS nth,
+               count(*) FILTER (WHERE sync) OVER (PARTITION BY lane_id) AS sync_before
+        FROM candidates, rooms) AS c, rooms
+  WHERE c.nth <= rooms.of_all[c.lane] AND c.nth - c.sync_before <= rooms.of_async[c.lane]
 ), picked AS MATERIALIZED (
   SELECT c.parent_id, c.ordinal
   FROM child c
@@ -98,9 +130,11 @@ async def claim(
 ) -> list[Claimed]:
     """Give this node up to `slots` children of the surfaces it serves, fairly over all keys.
 
-    Lane and key limits are exact because claims run one at a time, under a lock taken by a
-    statement of its own. Not flushed to disk: a claim ends nothing and answers nobody, and a
-    crash that forgets it leaves the child queued. `token` must be new: 62 random bits.
+    Sync children go first, of whatever key, and have slots of their own: a key's async ones never
+    pass its concurrency, all together never that and its sync limit. Lane and key limits are exact
+    because claims run one at a time, under a lock taken by a statement of its own. Not flushed to
+    disk: a claim ends nothing and answers nobody, and a crash that forgets it leaves the child
+    queued. `token` must be new: 62 random bits.
     """
     async with connection.pipeline(), connection.transaction():
         await connection.execute(plans.PROBE)

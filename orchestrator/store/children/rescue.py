@@ -7,7 +7,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from orchestrator import notify
-from orchestrator.store import plans
+from orchestrator.store import plans, waits
 from orchestrator.store.nodes import DEAD_AFTER_SECONDS
 
 LOST_LIMIT = 3
@@ -85,6 +85,8 @@ async def rescue(connection: AsyncConnection, *, most: int = 300) -> Rescued:
         )
     ).fetchone()
     rescued = Rescued(*row) if row else Rescued(0, 0, ())
+    if rescued.parents:
+        await waits.tell(connection, rescued.parents)
     if rescued.queued:
         await connection.execute(notify.NOTIFY, {"channel": notify.QUEUED})
     return rescued

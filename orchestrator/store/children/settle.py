@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 
 from orchestrator import notify
 from orchestrator.domain.envelope import Failure
-from orchestrator.store import plans
+from orchestrator.store import plans, waits
 
 
 class Fence(NamedTuple):
@@ -61,10 +61,22 @@ class Settled(NamedTuple):
     parents: Sequence[UUID]
 
 
+STRIKES = 10
+"""So many attempts that fail in a row open a lane's breaker: hardly chance, and not many calls."""
+PAUSE_SECONDS = 5.0
+"""How long nothing starts in the lane then; doubled with each probe that fails as well."""
+LONGEST_PAUSE_SECONDS = 60.0
+"""A lane that works again is found within this."""
+BREAKER = {"strikes": STRIKES, "pause": PAUSE_SECONDS, "longest": LONGEST_PAUSE_SECONDS}
+
 # Arrays go in binary (%b): as text each quote of each capture would be escaped in Python, half of
 # a worker's time. Parents first, sorted; the fence alone finds the child (with the state in it
 # the planner would walk the index of all running children); the roll-up adds to what the row says
 # now. It never recounts siblings.
+#
+# Lanes are locked by id, after parents and children and before any counter, and only when there is
+# something to write: a failure, or an end to failures. What fails while a breaker is open had
+# started before: it says nothing new.
 SETTLE = """
 WITH outcome AS MATERIALIZED (
   SELECT * FROM unnest(
@@ -87,7 +99,9 @@ WITH outcome AS MATERIALIZED (
         ELSE c.log END
   FROM outcome o, (SELECT count(*) FROM locked) AS held
   WHERE c.parent_id = o.parent_id AND c.ordinal = o.ordinal AND c.claim = o.claim
-  RETURNING c.parent_id, c.state
+  RETURNING c.parent_id, c.state, c.lane_id,
+            c.state = 'retrying' OR (c.state = 'failed' AND o.error ->> 'retryable' = 'true')
+              AS transient
 ), ends AS (
   SELECT parent_id, count(*) AS n, count(*) FILTER (WHERE state = 'failed') AS failed
   FROM settled
@@ -107,6 +121,32 @@ WITH outcome AS MATERIALIZED (
   FROM ends e
   WHERE p.id = e.parent_id
   RETURNING p.id, p.done = p.total AS ended
+), lanes AS MATERIALIZED (
+  SELECT lane_id, bool_or(state = 'completed') AS healthy,
+         count(*) FILTER (WHERE transient) AS failures
+  FROM settled
+  GROUP BY 1
+), struck AS MATERIALIZED (
+  SELECT l.id, s.healthy,
+         CASE WHEN s.healthy THEN 0
+              WHEN l.failures >= %(strikes)s THEN l.failures + 1
+              ELSE least(%(strikes)s, l.failures + s.failures) END AS failures
+  FROM lanes s
+  JOIN lane l ON l.id = s.lane_id
+  WHERE CASE WHEN s.healthy THEN l.failures <> 0 OR l.open_until IS NOT NULL
+             ELSE s.failures > 0 AND (l.open_until > now()) IS NOT TRUE END
+  ORDER BY l.id
+  FOR NO KEY UPDATE OF l
+), breaker AS (
+  UPDATE lane l
+  SET failures = s.failures,
+      open_until = CASE
+        WHEN s.healthy THEN NULL
+        WHEN s.failures < %(strikes)s THEN l.open_until
+        ELSE now() + interval '1 second' * least(
+          %(longest)s, %(pause)s * 2 ^ least(16, s.failures - %(strikes)s)) END
+  FROM struck s
+  WHERE l.id = s.id
 )
 SELECT (SELECT count(*) FROM settled),
        ARRAY(SELECT id FROM rolled WHERE ended)
@@ -121,7 +161,9 @@ async def settle(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> Se
     columns = [list(column) for column in zip(*rows.values(), strict=True)]
     async with connection.pipeline(), connection.transaction():
         await connection.execute(plans.PROBE)
-        cursor = await connection.execute(SETTLE, dict(zip(_COLUMNS, columns, strict=True)))
+        named = dict(zip(_COLUMNS, columns, strict=True))
+        cursor = await connection.execute(SETTLE, {**named, **BREAKER})
+        await waits.tell(connection, named["parents"])
         if any(isinstance(outcome, GivenBack) for outcome in outcomes):
             await connection.execute(notify.NOTIFY, {"channel": notify.QUEUED})
     row = await cursor.fetchone()

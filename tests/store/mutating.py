@@ -1,0 +1,110 @@
+"""What a mutation is, and how it is found out whether somebody notices."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.conftest import SERVER
+from tests.processes import REPOSITORY
+
+CLAIM = "orchestrator/store/children/claim.py"
+SETTLE = "orchestrator/store/children/settle.py"
+RESCUE = "orchestrator/store/children/rescue.py"
+STAGE = "orchestrator/store/children/stage.py"
+COUNTERS = "orchestrator/store/counters/children.py"
+PARENT_COUNTERS = "orchestrator/store/counters/parents.py"
+LIMITS = "orchestrator/store/counters/limits.py"
+RATES = "orchestrator/store/counters/rates.py"
+WAITS = "orchestrator/store/waits.py"
+NODES = "orchestrator/store/nodes.py"
+SURFACES = "orchestrator/store/surfaces.py"
+FAN_OUT = "orchestrator/fanout.py"
+USAGE = "admission/usage.py"
+RUNNER = "workers/roles/runner.py"
+SETTLER = "workers/settling.py"
+RACES = "tests/store/test_races.py"
+CLAIM_RACES = "tests/store/test_races_claim.py"
+SETTLE_RACES = "tests/store/test_races_settle.py"
+ORDER = "tests/store/test_lock_order.py"
+PLANS = "tests/store/test_plans.py"
+COUNTED = "tests/store/test_counters.py"
+WAITED = "tests/store/test_waits.py"
+WAIT_RACES = "tests/store/test_races_waits.py"
+SYNC_CLAIMS = "tests/store/test_claim_sync.py"
+BREAKER = "tests/store/test_breaker.py"
+FANNED_OUT = "tests/store/test_fanout.py"
+RESCUED = "tests/workers/test_rescuer.py"
+REVIVED = "test_a_fan_out_that_began_before_a_parent_was_canceled_does_not_revive_it"
+STORE = (ORDER, CLAIM_RACES, SETTLE_RACES, RACES)
+
+
+CERTAIN = "not every_promise and not does_not_deadlock"
+"""What meets by chance is left out: a guard is held by a test that fails every time."""
+
+
+class Mutation(NamedTuple):
+    """A guard, the file it is in, what is put in its place, and the tests that should notice."""
+
+    guard: str
+    file: str
+    change: Callable[[str], str]
+    tests: tuple[str, ...] = STORE
+
+
+def swap(*pairs: tuple[str, str]) -> Callable[[str], str]:
+    """Replace the first occurrence of each text; every one must be there."""
+
+    def change(text: str) -> str:
+        for old, new in pairs:
+            if old not in text:
+                raise ValueError(f"not there any more: {old!r}")
+            text = text.replace(old, new, 1)
+        return text
+
+    return change
+
+
+def usage_last(function: str) -> Callable[[str], str]:
+    """Move the upsert of `usage` behind the other counters of a trigger function."""
+
+    def change(text: str) -> str:
+        start = text.index(f"{function} = ")
+        begin = text.index("  INSERT INTO usage", start)
+        end = text.index("\n\n", begin) + 2
+        close = text.index("  RETURN NULL;\nEND $$", end)
+        return text[:begin] + text[end:close] + text[begin:end] + text[close:]
+
+    return change
+
+
+def noticed(mutation: Mutation, url: str) -> str | None:
+    """The first test that fails without the guard; None when all pass."""
+    with tempfile.TemporaryDirectory(prefix="parallax-mutation-") as place:
+        tree = Path(place, "tree")
+        tree.mkdir()
+        for name in ("admission", "orchestrator", "workers", "tests"):
+            shutil.copytree(
+                REPOSITORY / name, tree / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        shutil.copy(REPOSITORY / "pyproject.toml", tree)
+        file = tree / mutation.file
+        file.write_text(mutation.change(file.read_text()))
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+        run = subprocess.run(
+            [*command, "-p", "no:randomly", "-k", CERTAIN, "-m", "not slow", *mutation.tests],
+            cwd=tree,
+            env=os.environ | {SERVER: url, "PYTHONPATH": str(tree)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    failed = re.search(r"^(?:FAILED|ERROR) \S+?::(\S+)", run.stdout, re.MULTILINE)
+    if run.returncode not in {0, 1} or (run.returncode == 1 and failed is None):
+        raise RuntimeError(run.stdout + run.stderr)
+    return failed[1] if failed else None
