@@ -1,13 +1,16 @@
 """The snapshot of a key: one consistent statement over counters, O(lanes) whatever the backlog."""
 
-from datetime import datetime
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from admission.keys import Key
-from admission.policy import Usage, headroom
+from admission.policy import Usage, headroom, sync_headroom
+from admission.rate import GOOD_SECONDS, Rate, Seen
 from orchestrator.domain.snapshot import (
     AdmissionQueue,
     Concurrency,
@@ -24,18 +27,26 @@ from orchestrator.domain.times import rfc3339
 class _Counted(NamedTuple):
     depth: int
     capacity: int
+    detached: int
+    sync_limit: int
+    callers: int
     concurrency: int
     drain_per_second: float
     oldest_age_seconds: float | None
     places: list[tuple[str, str, int, int, int]]
     priorities: list[tuple[int, int]]
+    requests_per_minute: int
+    tokens: float
+    leased_at: float
     as_of: datetime
 
 
 # The oldest waiting parent is the first of one of ten priorities: ten probes of the queue's index.
 TAKE = """
-SELECT u.depth, u.capacity, u.concurrency,
-       drain_rate(u.drained, u.drained_at, extract(epoch FROM now())::float8) AS drain_per_second,
+SELECT u.depth, u.capacity, u.detached, u.sync_limit, u.concurrency,
+       (SELECT count(*)::int FROM sync_wait WHERE key_id = %(key)s) AS callers,
+       drain_rate(u.drained, u.drained_at, u.drained_from, extract(epoch FROM now())::float8)
+         AS drain_per_second,
        (SELECT extract(epoch FROM now() - min(o.created_at))::float8
         FROM generate_series(1, 10) AS level
         CROSS JOIN LATERAL (
@@ -51,28 +62,65 @@ SELECT u.depth, u.capacity, u.concurrency,
           AND i.waiting + i.queued + i.retrying + i.processing > 0) AS places,
        (SELECT coalesce(json_agg(json_build_array(priority, n) ORDER BY priority DESC), '[]')
         FROM backlog WHERE key_id = %(key)s AND n > 0) AS priorities,
-       now() AS as_of
+       k.requests_per_minute,
+       coalesce(least(k.requests_per_minute - lots.tokens,
+                      b.tokens + greatest(0, extract(epoch FROM now())::float8 - b.filled_at)
+                                 * k.requests_per_minute / 60.0) + lots.tokens,
+                k.requests_per_minute)::float8 AS tokens,
+       lots.leased_at, now() AS as_of
 FROM usage u
+JOIN api_key k ON k.id = u.key_id
+LEFT JOIN rate_bucket b ON b.key_id = u.key_id
+CROSS JOIN LATERAL (
+  SELECT coalesce(sum(tokens), 0)::float8 AS tokens,
+         coalesce(max(leased_at) FILTER (WHERE node = %(node)s), 0) AS leased_at
+  FROM rate_lot
+  WHERE key_id = u.key_id
+    AND leased_at > extract(epoch FROM now())::float8 - %(good)s
+                    - greatest(%(good)s, 60.0 / k.requests_per_minute)) AS lots
 WHERE u.key_id = %(key)s
 """
 
 
-async def take(connection: AsyncConnection, key: Key) -> Snapshot:
-    """What this key has waiting, queued and running now, and what it may still send."""
+async def take(
+    connection: AsyncConnection,
+    key: Key,
+    *,
+    node: int = 0,
+    observe: Callable[[Seen], Rate] | None = None,
+) -> Snapshot:
+    """What this key has waiting, queued and running now, and what it may still send.
+
+    A process that leases tokens of the request rate names its `node` and tells by `observe` what
+    is left of the tokens seen, since only it knows what it spent of its lot.
+    """
     cursor = connection.cursor(row_factory=class_row(_Counted))
-    await cursor.execute(TAKE, {"key": key.id})
+    await cursor.execute(TAKE, {"key": key.id, "node": node, "good": GOOD_SECONDS})
     counted = await cursor.fetchone()
     assert counted  # noqa: S101 - a key has its usage row from the statement that made it
-    return document(key, counted)
+    seen = Seen(counted.tokens, counted.leased_at)
+    return document(counted, observe(seen) if observe else _rate(counted))
 
 
-def document(key: Key, counted: _Counted) -> Snapshot:
+def _rate(counted: _Counted) -> Rate:
+    limit, epoch = counted.requests_per_minute, counted.as_of.timestamp()
+    full = epoch + (limit - counted.tokens) * 60 / limit
+    return Rate(limit, int(counted.tokens), math.ceil(full))
+
+
+def document(counted: _Counted, rate: Rate) -> Snapshot:
     """The document made of what was counted."""
     as_of = rfc3339(counted.as_of)
     waiting = sum(place[2] for place in counted.places)
     queued = sum(place[3] for place in counted.places)
     processing = sum(place[4] for place in counted.places)
-    limits = key.limits
+    usage = Usage(
+        depth=counted.depth,
+        capacity=counted.capacity,
+        callers=counted.callers,
+        detached=counted.detached,
+        sync_limit=counted.sync_limit,
+    )
     return Snapshot(
         admission_queue=AdmissionQueue(
             depth=counted.depth,
@@ -84,11 +132,11 @@ def document(key: Key, counted: _Counted) -> Snapshot:
             drain_per_second=round(counted.drain_per_second, 3),
             oldest_age_seconds=_rounded(counted.oldest_age_seconds),
         ),
-        sync_concurrency=SyncConcurrency(limit=limits.sync_limit, running=0),
+        sync_concurrency=SyncConcurrency(limit=usage.sync_limit, running=usage.sync_running),
         request_rate=RequestRate(
-            limit=limits.requests_per_minute,
-            remaining=limits.requests_per_minute,
-            reset_at=as_of,
+            limit=rate.limit,
+            remaining=rate.remaining,
+            reset_at=rfc3339(datetime.fromtimestamp(rate.reset_at, UTC)),
         ),
         inflight=InFlight(
             total=waiting + queued + processing,
@@ -103,11 +151,8 @@ def document(key: Key, counted: _Counted) -> Snapshot:
         priority_breakdown=tuple(
             PriorityCount(priority=priority, count=n) for priority, n in counted.priorities
         ),
-        concurrency=Concurrency(used=processing, max=counted.concurrency + limits.sync_limit),
-        headroom=Headroom(
-            asynchronous=headroom(Usage(counted.depth, counted.capacity)),
-            sync=limits.sync_limit,
-        ),
+        concurrency=Concurrency(used=processing, max=counted.concurrency + usage.sync_limit),
+        headroom=Headroom(asynchronous=headroom(usage), sync=sync_headroom(usage)),
         as_of=as_of,
     )
 

@@ -16,7 +16,7 @@ from aiohttp_socks import ProxyConnector
 from python_socks import parse_proxy_url
 from yarl import URL
 
-from orchestrator.surfaces import RegionConfig
+from orchestrator.surfaces import Discreet, RegionConfig
 from workers.decoding import ACCEPT_ENCODING, decoder
 from workers.egress_errors import EXPECTED, refused, translated
 from workers.errors import SurfaceError
@@ -30,26 +30,32 @@ _SENT_ALWAYS = {"User-Agent": "parallax-orchestrator", "Accept-Encoding": ACCEPT
 _SOCKS_BY_NAME = re.compile(r"^(socks[45])[ah]:")
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class Call(Discreet, frozen=True, kw_only=True):
     """One HTTP call: header names in lower case, the URL percent-encoded, as it is to be sent."""
 
     method: str
     url: str
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
     body: bytes | None = None
     connect_seconds: float = 10.0
     read_seconds: float = 30.0
     total_seconds: float = 30.0
     max_bytes: int = MAX_BYTES
 
+    def _shown(self) -> dict[str, Any]:
+        return {"method": self.method, "headers": tuple(self.headers)}
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+
+class Reply(Discreet, frozen=True, kw_only=True):
     """A reply with a status of 2xx, its body whole and decoded; `url` is where it came from."""
 
     status: int
     url: str
     content_type: str
     body: bytes
+
+    def _shown(self) -> dict[str, Any]:
+        return {"status": self.status, "content_type": self.content_type}
 
 
 class Egress:

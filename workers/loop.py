@@ -3,14 +3,10 @@
 import asyncio
 from typing import Protocol
 
-import psycopg
 import structlog
-from psycopg_pool import PoolTimeout, TooManyRequests
 
+from orchestrator.patience import DATABASE_AWAY, backoff
 from workers.signals import Signal
-
-LONGEST_PAUSE_SECONDS = 5.0
-DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TooManyRequests)
 
 _log = structlog.get_logger()
 
@@ -43,8 +39,3 @@ async def run(role: Role, stopping: asyncio.Event) -> None:
             failures = 0
             if rest > 0 and not stopping.is_set():
                 await role.wake.wait(rest)
-
-
-def backoff(failures: int) -> float:
-    """Seconds to pause after this many failures in a row: 0.1, 0.2, 0.4 … 5."""
-    return min(LONGEST_PAUSE_SECONDS, 0.05 * 2.0 ** min(failures, 10))

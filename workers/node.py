@@ -9,14 +9,14 @@ from collections.abc import Mapping
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
-from orchestrator import db, notify
+from orchestrator import db, listener, notify
+from orchestrator.heartbeat import Heartbeat
 from orchestrator.settings import Settings
 from orchestrator.store import nodes, surfaces
 from orchestrator.store.nodes import NewNode
-from workers import listener, loop
+from workers import loop
 from workers.adapters import discovery
 from workers.execution import Served
-from workers.heartbeat import Heartbeat
 from workers.roles.dispatcher import Dispatcher
 from workers.roles.rescuer import Rescuer
 from workers.roles.runner import Runner
@@ -35,7 +35,7 @@ async def run(settings: Settings, url: str, *, slots: int, served: Mapping[str, 
         async with db.pool(settings, url, most=MOST_CONNECTIONS, name="worker") as pool:
             node = NewNode(socket.gethostname(), os.getpid(), slots, tuple(served))
             node_id = await _register(pool, node, served)
-            heartbeat = Heartbeat(url, db.options(settings), node_id, node)
+            heartbeat = Heartbeat(url, db.options(settings), node, node_id=node_id)
             heartbeat.start()
             try:
                 _log.info("node.started", node=node_id, slots=slots, surfaces=len(served))
@@ -124,12 +124,12 @@ class Node:
             self._stager.wake.set()
 
     async def _listen(self) -> None:
-        channels = {
-            notify.ADMITTED: self._dispatcher.wake,
-            notify.QUEUED: self._runner.wake,
+        heard = {
+            notify.ADMITTED: lambda _: self._dispatcher.wake.set(),
+            notify.QUEUED: lambda _: self._runner.wake.set(),
         }
         url = self._settings.listen_url or self._url
-        await listener.listen(url, db.options(self._settings), channels)
+        await listener.listen(url, db.options(self._settings), heard)
 
 
 async def _register(pool: AsyncConnectionPool, node: NewNode, served: Mapping[str, Served]) -> int:

@@ -9,9 +9,9 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from admission.batches import Batcher
 from orchestrator.domain.envelope import Failure
+from orchestrator.patience import backoff
 from orchestrator.store import children
 from orchestrator.store.children import Completed, Failed, Outcome, Retry
-from workers.loop import backoff
 
 LARGEST_FLUSH = 400
 MOST_CHARACTERS = 64 * 1024 * 1024

@@ -194,3 +194,10 @@ class Accepted(Wire):
     status: ParentStatus
     children: tuple[str, ...]
     warnings: tuple[Warning, ...]
+
+
+class SyncResult(Wire):
+    """What a sync call of several cells found: the ended parent, its Envelopes in cell order."""
+
+    job: ParentJob
+    children: tuple[Envelope, ...]

@@ -1,5 +1,6 @@
 """A plan: a parsed submission, and the cells (surface × region) it stands for."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -64,6 +65,12 @@ def encode(plan: Plan) -> str:
     return msgspec.json.encode(plan).decode()
 
 
+def fingerprint(plan: Plan) -> bytes:
+    """A digest that is the same for equal plans and for no others."""
+    return hashlib.sha256(_canonical.encode(plan)).digest()
+
+
+_canonical = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Plan)
 
 

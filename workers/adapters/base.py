@@ -7,17 +7,18 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 import structlog
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from orchestrator.configured import Table
 from orchestrator.domain.envelope import Capture, Method
-from orchestrator.surfaces import SurfaceConfig
+from orchestrator.surfaces import Discreet, SurfaceConfig
 from workers.adapters.normalising import encode
 from workers.errors import OptionError, SurfaceError
 
 _log = structlog.get_logger()
 
 
-class CaptureRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class CaptureRequest(Discreet, frozen=True, kw_only=True, gc=False):
     """One attempt at one child: what to ask, and as seen from where.
 
     `child` is the public id; `country` ISO 3166-1 alpha-2 in upper case; `options` what the client
@@ -30,8 +31,11 @@ class CaptureRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     country: str
     city: str | None = None
     language: str | None = None
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
     attempt: int = 1
+
+    def _shown(self) -> dict[str, Any]:
+        return {"child": self.child, "attempt": self.attempt}
 
     @property
     def seed_material(self) -> str:
@@ -68,10 +72,8 @@ class Captured(NamedTuple):
     json: bytes
 
 
-class Options(BaseModel):
-    """The base of an adapter's options: strict, frozen, closed; errors never show a value."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+class Options(Table):
+    """The base of an adapter's options: as discreet as any table of `parallax.toml`."""
 
 
 Model = TypeVar("Model", bound=Options)
