@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from litestar import Litestar, Router
 
 from orchestrator.api import services
+from orchestrator.api.account import key, usage
 from orchestrator.api.auth import authenticated
 from orchestrator.api.capacity import health, status, surfaces
 from orchestrator.api.described import schema
 from orchestrator.api.failures import HANDLERS
-from orchestrator.api.jobs import read, search
+from orchestrator.api.jobs import read, search, search_surface
 from orchestrator.api.results import results
 from orchestrator.api.stamps import stamp
 from orchestrator.errors import ConfigError
@@ -33,7 +34,7 @@ def create_app(settings: Settings) -> Litestar:
 
     keyed = Router(
         path="/",
-        route_handlers=[search, read, results, status, surfaces],
+        route_handlers=[search, search_surface, read, results, status, surfaces, key, usage],
         middleware=[authenticated],
     )
     return Litestar(

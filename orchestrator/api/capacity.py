@@ -4,11 +4,13 @@ from typing import Any, Literal
 
 from litestar import Request, get
 
+from admission.rate import Rate, Seen
 from orchestrator import snapshot
-from orchestrator.api import problems, queries, services
+from orchestrator.api import problems, queries, services, stamps
 from orchestrator.api.catalogue import Catalogue
 from orchestrator.api.replies import Reply, document
 from orchestrator.domain.envelope import SCHEMA_VERSION, Method, Wire
+from orchestrator.domain.times import rfc3339
 from orchestrator.store import lanes, nodes
 from orchestrator.store.lanes import LaneRow
 from orchestrator.surfaces import SurfaceDescriptor
@@ -72,8 +74,18 @@ class Health(Wire):
 @get("/v1/async/status")
 async def status(request: AnyRequest) -> Reply:
     """The snapshot of the key: one statement, as of one moment."""
-    async with services.of(request.scope).pool.connection() as connection:
-        return document(await snapshot.take(connection, request.scope["auth"]))
+    scope = request.scope
+    here, key = services.of(scope), scope["auth"]
+    lot = here.rates.lot(key)
+
+    def observe(seen: Seen) -> Rate:
+        rate = here.rates.observe(lot, seen)
+        stamps.tell(scope, rate)  # the headers say the same
+        return rate
+
+    async with here.pool.connection() as connection:
+        taken = await snapshot.take(connection, key, node=here.presence.node_id, observe=observe)
+    return document(taken)
 
 
 @get("/v1/surfaces")
@@ -126,5 +138,5 @@ def _lane(row: LaneRow) -> LaneView:
         country=row.country,
         concurrency=row.concurrency,
         adaptive_limit=row.concurrency,
-        breaker=Breaker(),
+        breaker=Breaker(state=row.breaker, until=rfc3339(row.open_until)),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from psycopg import AsyncConnection
@@ -12,34 +13,45 @@ from orchestrator.api.codes import Code
 from orchestrator.api.problems import Fault, Problem
 from orchestrator.domain.envelope import Warning  # noqa: A004 - the contract's word
 from orchestrator.domain.plan import Plan
-from orchestrator.store import nodes
+from orchestrator.store import lanes, nodes
 from orchestrator.store import surfaces as registered
+from orchestrator.store.lanes import Place
 from orchestrator.surfaces import SurfaceDescriptor
 
 LONGEST_MESSAGE = 300
 
 
 class Catalogue(NamedTuple):
-    """The surfaces by name, the live worker processes of each, and the checks of its options."""
+    """The surfaces by name, the live worker processes of each, and the checks of its options.
+
+    `cut_off` has the lanes whose breaker is open, with the seconds until a probe may go through.
+    """
 
     surfaces: dict[str, SurfaceDescriptor]
     workers: Mapping[str, int]
     checks: Mapping[str, Draft202012Validator]
+    cut_off: Mapping[Place, float]
 
 
 async def read(connection: AsyncConnection) -> Catalogue:
     """The catalogue as the database has it now."""
     surfaces = await registered.all_surfaces(connection)
-    return make(surfaces, await nodes.serving(connection))
+    workers = await nodes.serving(connection)
+    return make(surfaces, workers, await lanes.cut_off(connection))
 
 
-def make(surfaces: list[SurfaceDescriptor], workers: Mapping[str, int]) -> Catalogue:
+def make(
+    surfaces: list[SurfaceDescriptor],
+    workers: Mapping[str, int],
+    cut_off: Mapping[Place, float],
+) -> Catalogue:
     """The catalogue of these surfaces. A schema may refer to nothing outside itself."""
     nothing: Registry[Any] = Registry()
     return Catalogue(
         {surface.name: surface for surface in surfaces},
         workers,
         {s.name: Draft202012Validator(s.options_schema, registry=nothing) for s in surfaces},
+        cut_off,
     )
 
 
@@ -93,7 +105,16 @@ def _against(check: Draft202012Validator, path: str, options: Any) -> list[Fault
 
 def _fault(path: str, error: ValidationError) -> Fault:
     inside = error.json_path.removeprefix("$")
-    return Fault(path=path + inside, message=f"{error.message[:LONGEST_MESSAGE]}.")
+    return Fault(path=path + inside, message=f"{_asked(error)[:LONGEST_MESSAGE]}.")
+
+
+def _asked(error: ValidationError) -> str:
+    """What the schema asks for; never what was sent instead, which may be a secret."""
+    schema = error.schema
+    if error.validator == "additionalProperties" and isinstance(schema, Mapping):
+        return f"Allowed are: {', '.join(schema.get('properties', ())) or 'no options'}"
+    asked = msgspec.json.encode(error.validator_value).decode()
+    return f"Does not fit the surface's schema: {error.validator} {asked}"
 
 
 def warnings(plan: Plan, catalogue: Catalogue) -> tuple[Warning, ...]:
@@ -102,4 +123,15 @@ def warnings(plan: Plan, catalogue: Catalogue) -> tuple[Warning, ...]:
         Warning(code="no_worker", message=f"No live worker serves {name} now; its cells wait.")
         for name in plan.surfaces
         if not catalogue.workers.get(name)
+    )
+
+
+def dead_for(plan: Plan, catalogue: Catalogue) -> float:
+    """Seconds until the first of the plan's lanes may start anything; 0 when one may now."""
+    if not catalogue.cut_off:
+        return 0.0
+    return min(
+        catalogue.cut_off.get(Place(surface, region.country), 0.0)
+        for surface in plan.surfaces
+        for region in plan.regions
     )

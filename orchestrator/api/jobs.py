@@ -3,22 +3,17 @@
 from typing import Any, cast
 from uuid import UUID
 
-from litestar import Request, asgi, get
+from litestar import Request, asgi, get, post
 from litestar.exceptions import MethodNotAllowedException
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from admission.keys import Key
-from admission.refusals import Refusal
-from orchestrator.api import bodies, catalogue, problems, queries, requests, services
-from orchestrator.api.catalogue import Catalogue
+from orchestrator.api import answering, asking, problems, queries, services
 from orchestrator.api.problems import Fault, Problem
 from orchestrator.api.replies import Reply, document
-from orchestrator.api.requests import Rules
 from orchestrator.api.services import Services
 from orchestrator.domain import ids, views
-from orchestrator.domain.documents import Accepted
 from orchestrator.domain.ids import ChildId, ParentId
-from orchestrator.domain.plan import Plan
 from orchestrator.store import children, parents
 
 AnyRequest = Request[Any, Any, Any]
@@ -29,51 +24,27 @@ async def search(scope: Scope, receive: Receive, send: Send) -> None:
     """`POST /v1/search`, without what Litestar does for a handler: a tenth of its cost."""
     if cast("HTTPScope", scope)["method"] != "POST":
         raise MethodNotAllowedException(headers={"allow": "POST"})
-    reply = await submit(scope, receive)
-    await reply(scope, receive, send)
+    await (await submit(scope, receive, None))(scope, receive, send)
 
 
-async def submit(scope: Scope, receive: Receive) -> Reply:
-    """Take a plan in: 202 once it is stored."""
-    here, key = services.of(scope), scope["auth"]
-    body = await bodies.read(scope, receive)
-    if isinstance(body, Problem):
-        return problems.reply(body, scope)
-    existing = await here.catalogue()
-    plan = checked(body, queries.of_submission(scope), here, existing)
-    if isinstance(plan, Problem):
-        return problems.reply(plan, scope)
-    outcome = await here.submitter.submit(key, plan, existing.surfaces)
-    if isinstance(outcome, Refusal):
-        return problems.reply(problems.refused(outcome, key.limits), scope)
-    return _accepted(ids.text(outcome.parent), plan, existing)
+@post("/v1/search/{surface:str}")
+async def search_surface(request: AnyRequest) -> Reply:
+    """`POST /v1/search/{surface}`: one surface, answered in the same call unless said otherwise."""
+    scope = request.scope
+    return await submit(scope, request.receive, scope["path_params"]["surface"])
 
 
-def checked(
-    body: bytes, faults: list[Fault], here: Services, existing: Catalogue
-) -> Plan | Problem:
-    """The plan of a body, or why it cannot be: its faults, then cells that do not exist here."""
-    rules = Rules(here.settings.default_country, here.settings.max_children)
-    plan = requests.parse(body, rules)
-    if isinstance(plan, list) or faults:
-        return problems.invalid(faults + plan if isinstance(plan, list) else faults)
-    if not existing.surfaces:
-        return problems.no_surfaces()
-    if problem := catalogue.unsupported(plan, existing):
-        return problem
-    if plan.options and (wrong := catalogue.option_faults(plan, existing)):
-        return problems.invalid(wrong)
-    return plan
-
-
-def _accepted(job: str, plan: Plan, existing: Catalogue) -> Reply:
-    accepted = Accepted(
-        job_id=job,
-        status="queued",
-        children=tuple(ids.child_text(job, cell.surface, cell.token) for cell in plan.cells()),
-        warnings=catalogue.warnings(plan, existing),
-    )
-    return document(accepted, status=202, headers=((b"location", f"/v1/jobs/{job}".encode()),))
+async def submit(scope: Scope, receive: Receive, surface: str | None) -> Reply:
+    """Take a plan in, and wait for its answer when that is asked for."""
+    question = await asking.read(scope, receive, surface)
+    if isinstance(question, Problem):
+        return problems.reply(question, scope)
+    here = services.of(scope)
+    if question.mode.wait_seconds is None:
+        answer = await asking.queue(here, question)
+    else:
+        answer = await answering.answer(here, question, receive)
+    return problems.reply(answer, scope) if isinstance(answer, Problem) else answer
 
 
 @get("/v1/jobs/{job:str}")

@@ -1,12 +1,10 @@
 """Problems: every no this API can say, in its one shape."""
 
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, assert_never
+from typing import Any, NamedTuple
 
 from litestar.types import Scope
 
-from admission.limits import Limits
-from admission.refusals import Refusal, RefusalCode
 from orchestrator.api.codes import STATUSES, Code
 from orchestrator.api.replies import Header, Reply, document
 from orchestrator.api.stamps import request_id
@@ -146,44 +144,3 @@ def surprise() -> Problem:
     """A fault of this server, told without internals."""
     message = "Something went wrong on the server; its log has it under this request id."
     return Problem(Code.INTERNAL_SERVER_ERROR, message)
-
-
-class Watched(Wire):
-    """The details of a 429: the limit met, and the field of the snapshot to watch."""
-
-    limit: int
-    current: int
-    requested: int
-    watch: str
-    retry_after_seconds: int
-
-
-def refused(refusal: Refusal, limits: Limits) -> Problem:
-    """An admission that was refused, with the numbers a client can wait by."""
-    match refusal.code:
-        case RefusalCode.QUEUE_CAPACITY_EXCEEDED:
-            code, depth = Code.QUEUE_CAPACITY_EXCEEDED, refusal.current
-            message = (
-                f"The admission queue of this API key is full ({refusal.current} of"
-                f" {refusal.limit}). Retry in {refusal.retry_after_seconds} s."
-            )
-        case _:
-            assert_never(refusal.code)
-    details = Watched(
-        limit=refusal.limit,
-        current=refusal.current,
-        requested=refusal.requested,
-        watch=refusal.watch,
-        retry_after_seconds=refusal.retry_after_seconds,
-    )
-    return Problem(
-        code,
-        message,
-        details,
-        (
-            (b"retry-after", str(refusal.retry_after_seconds).encode()),
-            (b"x-concurrency-limit", str(limits.sync_limit).encode()),
-            (b"x-concurrency-running", b"0"),
-            (b"x-concurrency-queued", str(depth).encode()),
-        ),
-    )

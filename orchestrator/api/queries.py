@@ -2,14 +2,18 @@
 
 import base64
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from litestar.types import Scope
 
+from orchestrator.api import prefer
+from orchestrator.api.prefer import Mode, Waits
 from orchestrator.api.problems import Fault
 
 LARGEST_PAGE = 100
+IDEMPOTENCY_KEY = "^[!-~]([ -~]{0,253}[!-~])?$"
+"""The key in a header, where what is not ASCII would mean what each reader thinks it means."""
 
 
 class Wanted(NamedTuple):
@@ -26,33 +30,68 @@ def of(scope: Scope) -> dict[str, str]:
     return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True)) if raw else {}
 
 
-def of_submission(scope: Scope) -> list[Fault]:
-    """The faults beside a submission's body: only `?mode=async` is understood today.
+class Beside(NamedTuple):
+    """What stands beside the body of a submission."""
 
-    An idempotency key is refused, not ignored: a client that trusts it would get a second job.
+    mode: Mode
+    idempotency_key: str | None
+    flat: bool
+
+
+def of_submission(
+    scope: Scope, *, default: Literal["async", "sync"], waits: Waits
+) -> Beside | list[Fault]:
+    """How a submission wants to be answered, or all that is wrong with what stands beside it.
+
+    `default` is the mode of the path.
     """
-    return [
-        *(
-            Fault(path="Idempotency-Key", message="Not available; leave it out.")
-            for name, _ in scope["headers"]
-            if name == b"idempotency-key"
-        ),
-        *(
-            Fault(path=f"?{name}", message="Unknown query parameter; allowed: mode.")
-            for name in of(scope)
-            if name != "mode"
-        ),
-        *_mode(of(scope).get("mode", "async")),
+    given = of(scope)
+    faults = [
+        Fault(path=f"?{name}", message="Unknown query parameter; allowed: mode, view.")
+        for name in given
+        if name not in {"mode", "view"}
     ]
+    parts = (_mode(given.get("mode")), _idempotency_key(headers(scope, b"idempotency-key")))
+    mode, key, view = (*parts, flat(given))
+    faults += [part for part in (mode, key, view) if isinstance(part, Fault)]
+    if faults or isinstance(mode, Fault) or isinstance(key, Fault) or isinstance(view, Fault):
+        return faults
+    preferences = prefer.parse(headers(scope, b"prefer"))
+    decided = prefer.decide(mode or None, preferences, default=default, waits=waits)
+    return Beside(decided, key or None, view)
 
 
-def _mode(mode: str) -> list[Fault]:
-    if mode == "async":
-        return []
-    if mode == "sync":
-        message = "Waiting for the answer is not available; submit with mode=async and poll."
-        return [Fault(path="?mode", message=message)]
-    return [Fault(path="?mode", message="The mode is async.")]
+def _mode(mode: str | None) -> Literal["async", "sync", ""] | Fault:
+    match mode:
+        case None:
+            return ""
+        case "async" | "sync":
+            return mode
+    return Fault(path="?mode", message="The mode is async or sync.")
+
+
+def _idempotency_key(given: list[str]) -> str | Fault:
+    """The key of the header, '' without one."""
+    if not given:
+        return ""
+    if len(set(given)) > 1:
+        return Fault(path="Idempotency-Key", message="Given twice and unequal; send one.")
+    if not re.fullmatch(IDEMPOTENCY_KEY, given[0]):
+        message = "1 to 255 visible ASCII characters, spaces between; others go into the body."
+        return Fault(path="Idempotency-Key", message=message)
+    return given[0]
+
+
+def headers(scope: Scope, name: bytes) -> list[str]:
+    """The values of every header of this (lower-case) name, as UTF-8 where they are."""
+    return [_text(value).strip() for header, value in scope["headers"] if header == name]
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def flat(given: dict[str, str]) -> bool | Fault:

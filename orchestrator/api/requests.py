@@ -1,24 +1,29 @@
 """From the bytes of a submission to its plan, or to every fault in it at once. No IO."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
-from orchestrator.api import bodies
+from orchestrator.api import bodies, wording
 from orchestrator.api.problems import Fault
-from orchestrator.api.schemas import MOST_REGIONS, RegionIn, SubmitRequest
+from orchestrator.api.regions import RegionIn
+from orchestrator.api.schemas import MOST_REGIONS, SURFACE, SubmitRequest, SurfaceRequest
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
 
 MOST_FAULTS = 100
 DEFAULT_PRIORITY = 5
-_ALLOWED = {
-    0: "query (or prompt), surfaces, regions, priority, maxAttempts, options, metadata",
-    2: "country, city, language",
-}
+_SHORTHAND = ("country", "city", "language")
+
+
+class Asked(NamedTuple):
+    """What a submission asks for, and the key under which sending it again is the same job."""
+
+    plan: Plan
+    idempotency_key: str | None
 
 
 class Rules(NamedTuple):
@@ -36,36 +41,75 @@ class _Matrix(NamedTuple):
     options: Iterable[str]
 
 
-def parse(body: bytes, rules: Rules) -> Plan | list[Fault]:
-    """The plan a body asks for, or all that is wrong with it (at most 100 faults)."""
+def parse(body: bytes, rules: Rules) -> Asked | list[Fault]:
+    """What the body of `POST /v1/search` asks for, or all that is wrong with it.
+
+    At most 100 faults. Of a field given twice the last one counts, as with most readers of JSON.
+    """
+    return _read(body, rules, None)
+
+
+def parse_for(surface: str, body: bytes, rules: Rules) -> Asked | list[Fault]:
+    """What the body of `POST /v1/search/{surface}` asks for, as `parse` says it.
+
+    A surface whose name cannot be one is the fault of the path `surface`.
+    """
+    return _read(body, rules, surface)
+
+
+def _read(body: bytes, rules: Rules, surface: str | None) -> Asked | list[Fault]:
     decoded = bodies.decode(body)
     if isinstance(decoded, Fault):
         return [decoded]
     if not isinstance(decoded.value, dict):
         return [Fault(path="", message="The body must be a JSON object.")]
+    before = [*decoded.faults, *_misplaced(decoded.value, surface)]
     try:
-        plan = _plan(SubmitRequest.model_validate(decoded.value), rules)
+        asked = _asked(decoded.value, rules, surface)
     except ValidationError as error:
-        shape = [_said(detail) for detail in error.errors(include_url=False, include_input=False)]
-        across = _across(_salvaged(decoded.value, rules), rules)
-        return [*islice([*decoded.faults, *shape, *across], MOST_FAULTS)]
-    if _sound(plan, rules) and not decoded.faults:
-        return plan
-    matrix = _Matrix(plan.surfaces, plan.regions, plan.options)
-    return [*islice([*decoded.faults, *_across(matrix, rules)], MOST_FAULTS)]
+        found = error.errors(include_url=False, include_input=False)
+        shape = [wording.said(detail, short=surface is not None) for detail in found]
+        across = _across(_salvaged(decoded.value, rules, surface), rules)
+        return [*islice([*before, *shape, *across], MOST_FAULTS)]
+    if _sound(asked.plan, rules) and not before:
+        return asked
+    matrix = _Matrix(asked.plan.surfaces, asked.plan.regions, asked.plan.options)
+    return [*islice([*before, *_across(matrix, rules)], MOST_FAULTS)]
 
 
-def _plan(request: SubmitRequest, rules: Rules) -> Plan:
-    regions = request.regions or [RegionIn(country=rules.default_country)]
-    return Plan(
+def _misplaced(body: dict[str, Any], surface: str | None) -> Iterator[Fault]:
+    """What is wrong with a surface's own path and its shorthand."""
+    if surface is None:
+        return
+    if not re.fullmatch(SURFACE, surface):
+        yield Fault(path="surface", message=f"The surface in the path must match {SURFACE}.")
+    given = [name for name in _SHORTHAND if body.get(name) is not None]
+    if given and body.get("regions") is not None:
+        yield Fault(path=given[0], message="Give regions or country, city, language, not both.")
+
+
+def _asked(body: dict[str, Any], rules: Rules, surface: str | None) -> Asked:
+    if surface is None:
+        request = SubmitRequest.model_validate(body)
+        return _of(request, request.surfaces, [Region(country=rules.default_country)])
+    short = SurfaceRequest.model_validate(body)
+    country = short.country or rules.default_country
+    return _of(short, [surface], [Region(country, short.city, short.language)])
+
+
+def _of(
+    request: SubmitRequest | SurfaceRequest, surfaces: list[str], otherwise: list[Region]
+) -> Asked:
+    plan = Plan(
         query=request.query,
-        surfaces=tuple(request.surfaces),
-        regions=tuple(map(_region, regions)),
+        surfaces=tuple(surfaces),
+        regions=tuple(map(_region, request.regions)) if request.regions else tuple(otherwise),
         priority=request.priority or DEFAULT_PRIORITY,
         max_attempts=request.max_attempts,
         options=request.options or {},
         metadata=request.metadata or {},
     )
+    return Asked(plan, request.idempotency_key)
 
 
 def _region(region: RegionIn) -> Region:
@@ -105,13 +149,14 @@ def _repeats(field: str, items: Sequence[object]) -> Iterator[Fault]:
             yield Fault(path=f"{field}[{place}]", message=f"Repeats {field}[{before}].")
 
 
-def _salvaged(body: dict[str, Any], rules: Rules) -> _Matrix:
+def _salvaged(body: dict[str, Any], rules: Rules, surface: str | None) -> _Matrix:
     """What is usable of a body with faults in its shape."""
-    surfaces, regions, options = body.get("surfaces"), body.get("regions"), body.get("options")
+    surfaces = body.get("surfaces") if surface is None else [surface]
+    options = body.get("options")
     default = Region(country=rules.default_country)
     return _Matrix(
         [name if isinstance(name, str) else None for name in _list(surfaces)],
-        [_usable(region) for region in _list(regions)[:MOST_REGIONS]] or [default],
+        [_usable(region) for region in _list(body.get("regions"))[:MOST_REGIONS]] or [default],
         options if isinstance(options, dict) and isinstance(surfaces, list) else (),
     )
 
@@ -127,40 +172,3 @@ def _usable(region: Any) -> Region | None:
         )
     except ValidationError:
         return None
-
-
-def _said(detail: ErrorDetails) -> Fault:
-    """A fault of pydantic's in the words of this API."""
-    place = detail["loc"]
-    path = "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" for part in place if part != "[key]"
-    ).removeprefix(".")
-    return Fault(path=path, message=_message(detail))
-
-
-_WORDS = {
-    "missing": "This field is required",
-    "string_type": "Must be text",
-    "int_type": "Must be a whole number",
-    "list_type": "Must be a list",
-    "dict_type": "Must be an object",
-    "model_type": 'Must be a country such as "US", or an object with country, city and language',
-    "string_too_short": "At least {min_length} character",
-    "string_too_long": "At most {max_length} characters",
-    "too_short": "At least {min_length}",
-    "too_long": "At most {max_length}",
-    "greater_than_equal": "At least {ge}",
-    "less_than_equal": "At most {le}",
-    "string_pattern_mismatch": "Must match {pattern}",
-}
-
-
-def _message(detail: ErrorDetails) -> str:
-    place, kind = detail["loc"], detail["type"]
-    if place == ("prompt",) and kind == "extra_forbidden":
-        return "Give query or prompt, not both."
-    if kind == "extra_forbidden":
-        return f"Unknown field; allowed: {_ALLOWED.get(len(place) - 1, '')}."
-    known = _WORDS.get(kind)
-    words = known.format(**detail.get("ctx", {})) if known else detail["msg"]
-    return f"The key: {words}." if place[-1] == "[key]" else f"{words}."

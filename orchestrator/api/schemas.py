@@ -1,51 +1,27 @@
 """The shape of a submission, field by field; `requests` makes a plan of it."""
 
-import unicodedata
-from functools import cache
 from typing import Annotated, Any
 
 import msgspec
-import pycountry
-from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-)
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from orchestrator.api.regions import City, Country, Language, RegionOrCountry, Strict, untitled
+
 LONGEST_QUERY = 10_000
+LONGEST_IDEMPOTENCY_KEY = 255
 MOST_REGIONS = 50
 LARGEST_OPTIONS_BYTES = 16 * 1024
 DEEPEST_OPTIONS = 32
 MOST_METADATA = 16
+SURFACE = r"^[a-z][a-z0-9_]{0,39}$"
+STORABLE = r"^[^\u0000]*$"
+"""Text PostgreSQL can keep; lone surrogates, which it cannot keep either, no pattern can say."""
 
 
-@cache
-def countries() -> frozenset[str]:
-    """The ISO 3166-1 alpha-2 codes, in upper case."""
-    return frozenset(country.alpha_2 for country in pycountry.countries)
-
-
-def _country(code: str) -> str:
-    upper = code.upper()
-    if upper not in countries():
-        raise PydanticCustomError("country", "Not an ISO 3166-1 alpha-2 country, such as US")
-    return upper
-
-
-def _city(name: str) -> str:
-    if any(unicodedata.category(character) == "Cc" for character in name):
-        raise PydanticCustomError("city", "Control characters are not allowed")
-    return name
-
-
-def _region(value: Any) -> Any:
-    """The shorthand `"US"` in full."""
-    return {"country": value} if isinstance(value, str) else value
+def _whole(value: Any) -> Any:
+    """A whole number, also when it is written 5.0: to JSON Schema that is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _depth(value: Any) -> int:
@@ -70,57 +46,48 @@ def _options(options: Any) -> Any:
     return options
 
 
-def _untitled(schema: dict[str, Any]) -> None:
-    """Drop pydantic's titles, which repeat the names of the fields."""
-    for field in schema["properties"].values():
-        field.pop("title", None)
+_STORABLE = Field(json_schema_extra={"pattern": STORABLE})  # `bodies` refuses what it cannot store
+_UNIQUE = Field(json_schema_extra={"uniqueItems": True})  # `requests` says which repeats which
+Surface = Annotated[str, StringConstraints(pattern=SURFACE)]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64), _STORABLE]
+MetadataValue = Annotated[str, StringConstraints(max_length=512), _STORABLE]
+OneToTen = Annotated[int, Field(ge=1, le=10), BeforeValidator(_whole)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra=_untitled)
+def _by_name(schema: dict[str, Any]) -> None:
+    """Say of an object's keys that each must match, where pydantic says what those that do hold."""
+    ((pattern, values),) = schema.pop("patternProperties").items()
+    schema["propertyNames"] = {**schema.get("propertyNames", {}), "pattern": pattern}
+    schema["additionalProperties"] = values
 
 
-class RegionIn(_Strict):
-    """Where to capture from: a country in any case, perhaps a city and a language tag."""
-
-    country: Annotated[str, AfterValidator(_country)]
-    city: (
-        Annotated[
-            str,
-            StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
-            AfterValidator(_city),
-        ]
-        | None
-    ) = None
-    language: (
-        Annotated[
-            str,
-            StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35),
-        ]
-        | None
-    ) = None
-
-
-RegionOrCountry = Annotated[
-    RegionIn, BeforeValidator(_region, json_schema_input_type=RegionIn | str)
-]
-Surface = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+_BY_NAME = Field(json_schema_extra=_by_name)
+Options = Annotated[dict[Surface, dict[str, Any]], _BY_NAME, BeforeValidator(_options)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MOST_METADATA), _BY_NAME]
+IdempotencyKey = Annotated[str, Field(min_length=1, max_length=LONGEST_IDEMPOTENCY_KEY), _STORABLE]
+Regions = Annotated[list[RegionOrCountry], Field(min_length=1, max_length=MOST_REGIONS), _UNIQUE]
 
 
 def _either(schema: dict[str, Any]) -> None:
     """Say in JSON Schema that `prompt` is another name of `query`, and one of them is required."""
-    _untitled(schema)
+    untitled(schema)
     schema["properties"]["prompt"] = schema["properties"]["query"]
-    schema["required"].remove("query")
+    schema["required"] = [name for name in schema["required"] if name != "query"]
     schema["oneOf"] = [{"required": ["query"]}, {"required": ["prompt"]}]
 
 
-class SubmitRequest(_Strict):
-    """The body of `POST /v1/search`. A field that is null is a field left out."""
+def _one_place(schema: dict[str, Any]) -> None:
+    """Say besides that the shorthand stands instead of `regions`."""
+    _either(schema)
+    absent = {"type": "null"}
+    schema["anyOf"] = [
+        {"properties": {"regions": absent}},
+        {"properties": dict.fromkeys(("country", "city", "language"), absent)},
+    ]
 
-    model_config = ConfigDict(json_schema_extra=_either)
+
+class _Submission(Strict):
+    """What both paths take."""
 
     query: Annotated[
         str,
@@ -130,36 +97,55 @@ class SubmitRequest(_Strict):
             max_length=LONGEST_QUERY,
             description="What to ask; `prompt` is the same field.",
         ),
-    ]
-    surfaces: Annotated[
-        list[Surface], Field(min_length=1, description="Configured surfaces, no repeats.")
+        _STORABLE,
     ]
     regions: Annotated[
-        list[RegionOrCountry] | None,
-        Field(
-            min_length=1,
-            max_length=MOST_REGIONS,
-            description="Where from; the server's default country when left out.",
-        ),
+        Regions | None,
+        Field(description="Where from; the server's default country when left out."),
     ] = None
     priority: Annotated[
-        int | None, Field(ge=1, le=10, description="Higher runs earlier among a key's own work; 5.")
+        OneToTen | None, Field(description="Higher runs earlier among a key's own work; 5.")
     ] = None
     max_attempts: Annotated[
-        int | None,
+        OneToTen | None,
         Field(
-            ge=1,
-            le=10,
             validation_alias="maxAttempts",
             description="Attempts of each child; the surface's own number when left out.",
         ),
     ] = None
     options: Annotated[
-        dict[Surface, dict[str, Any]] | None,
-        BeforeValidator(_options),
+        Options | None,
         Field(description="By surface, as its `optionsSchema` says; at most 16 KiB."),
     ] = None
-    metadata: Annotated[
-        dict[MetadataKey, MetadataValue] | None,
-        Field(max_length=MOST_METADATA, description="Returned untouched."),
+    metadata: Annotated[Metadata | None, Field(description="Returned untouched.")] = None
+    idempotency_key: Annotated[
+        IdempotencyKey | None,
+        Field(
+            validation_alias="idempotencyKey",
+            description="The same submission sent again under it is the same job.",
+        ),
     ] = None
+
+
+class SubmitRequest(_Submission):
+    """The body of `POST /v1/search`. Null is left out; of a field given twice the last counts."""
+
+    model_config = ConfigDict(json_schema_extra=_either)
+
+    surfaces: Annotated[
+        list[Surface],
+        Field(min_length=1, description="Configured surfaces, no repeats."),
+        _UNIQUE,
+    ]
+
+
+class SurfaceRequest(_Submission):
+    """The body of `POST /v1/search/{surface}`: one region in short, or several in `regions`."""
+
+    model_config = ConfigDict(json_schema_extra=_one_place)
+
+    country: Annotated[
+        Country | None, Field(description="The server's default country when left out.")
+    ] = None
+    city: City | None = None
+    language: Language | None = None

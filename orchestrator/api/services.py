@@ -1,29 +1,45 @@
 """What the handlers stand on; opened once for the life of the application and handed down."""
 
+import os
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import cast
 
 import anyio
+import psycopg
+from anyio import to_thread
 from litestar import Litestar
 from litestar.types import Scope
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from admission.book import Book
 from admission.keys import Key
+from admission.pace import Pace
+from admission.refusals import Taken
 from orchestrator import db
 from orchestrator.api import catalogue
 from orchestrator.api.cached import Cached
 from orchestrator.api.catalogue import Catalogue
+from orchestrator.errors import DatabaseUnavailableError
+from orchestrator.heartbeat import Heartbeat
 from orchestrator.settings import Settings
+from orchestrator.store import nodes
+from orchestrator.store.nodes import NewNode
 from orchestrator.submission import Submitter
+from orchestrator.waits import Waits
 
 MOST_CONNECTIONS = 8
 KEY_SECONDS = 2.0
 """How long a revoked secret may still open the door, and a changed limit go unseen here."""
 MOST_KEYS = 10_000
 CATALOGUE_SECONDS = 1.0
+TAKEN_SECONDS = 1.0
+"""How old the numbers beside a refused rate may be: many of those cost next to nothing."""
+LEAVE_SECONDS = 2.0
+"""How long a process that ends waits for a connection to say so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +48,16 @@ class Services:
 
     settings: Settings
     pool: AsyncConnectionPool
+    presence: Heartbeat
     submitter: Submitter
+    waits: Waits
+    pace: Pace
+    rates: Book
     keys: Cached[bytes, Key] = field(
         default_factory=lambda: Cached(seconds=KEY_SECONDS, largest=MOST_KEYS)
+    )
+    taken: Cached[int, Taken] = field(
+        default_factory=lambda: Cached(seconds=TAKEN_SECONDS, largest=MOST_KEYS)
     )
     catalogues: Cached[str, Catalogue] = field(
         default_factory=lambda: Cached(seconds=CATALOGUE_SECONDS, largest=1)
@@ -67,14 +90,50 @@ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
 @asynccontextmanager
 async def opened(settings: Settings, url: str) -> AsyncIterator[Services]:
     """The services of a living application; what was submitted is finished before they close."""
-    async with db.pool(settings, url, most=MOST_CONNECTIONS, name="api") as pool:
-        submitter = Submitter(pool)
+    async with (
+        db.pool(settings, url, most=MOST_CONNECTIONS, name="api") as pool,
+        _present(settings, url, pool) as presence,
+    ):
+        pace = Pace()
+        submitter = Submitter(pool, pace=pace)
+        waits = Waits(pool, node=lambda: presence.node_id)
+        rates = Book(pool, node=lambda: presence.node_id)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(submitter.run)
+            tasks.start_soon(rates.run)
+            tasks.start_soon(waits.run, settings.listen_url or url, db.options(settings))
             try:
-                yield Services(settings=settings, pool=pool, submitter=submitter)
+                yield Services(
+                    settings=settings,
+                    pool=pool,
+                    presence=presence,
+                    submitter=submitter,
+                    waits=waits,
+                    pace=pace,
+                    rates=rates,
+                )
             finally:
                 submitter.close()
+                rates.close()
+                waits.close()
+
+
+@asynccontextmanager
+async def _present(
+    settings: Settings, url: str, pool: AsyncConnectionPool
+) -> AsyncIterator[Heartbeat]:
+    """This process among the nodes, for as long as it lives; it starts without its database too."""
+    node = NewNode(socket.gethostname(), os.getpid(), kind="api")
+    presence = Heartbeat(url, db.options(settings), node)
+    presence.start()
+    try:
+        await to_thread.run_sync(presence.tried)
+        yield presence
+    finally:
+        await to_thread.run_sync(presence.stop)
+        with suppress(psycopg.Error, PoolTimeout, DatabaseUnavailableError):
+            async with pool.connection(LEAVE_SECONDS) as connection:
+                await nodes.leave(connection, presence.node_id)
 
 
 def of(scope: Scope) -> Services:

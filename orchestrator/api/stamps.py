@@ -7,7 +7,8 @@ from typing import cast
 
 from litestar.types import Message, Scope
 
-from admission.keys import Key
+from admission.lots import Lot
+from admission.rate import Rate
 from orchestrator.api import VERSION
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -32,19 +33,22 @@ def request_id(scope: Scope) -> str:
     return state["request_id"]
 
 
-async def stamp(message: Message, scope: Scope) -> None:
-    """Add the common headers to a response that starts.
+def tell(scope: Scope, rate: Lot | Rate) -> None:
+    """Have the response tell this rate: that of a lot as it starts, or one that is said already."""
+    cast("dict[str, Lot | Rate]", scope["state"])["rate"] = rate
 
-    The rate is at its neutral value: nothing is counted against it here.
-    """
+
+async def stamp(message: Message, scope: Scope) -> None:
+    """Add the common headers to a response that starts; the rate once the key is known."""
     if message["type"] != "http.response.start":
         return
     extra = [(b"x-request-id", request_id(scope).encode()), _VERSION]
-    if isinstance(key := scope.get("auth"), Key):
-        limit = b"%d" % key.limits.requests_per_minute
+    known = cast("dict[str, Lot | Rate]", scope["state"]).get("rate")
+    if known is not None:
+        rate = known.view(time.monotonic(), time.time()) if isinstance(known, Lot) else known
         extra += [
-            (b"x-ratelimit-limit", limit),
-            (b"x-ratelimit-remaining", limit),
-            (b"x-ratelimit-reset", b"%d" % time.time()),
+            (b"x-ratelimit-limit", b"%d" % rate.limit),
+            (b"x-ratelimit-remaining", b"%d" % rate.remaining),
+            (b"x-ratelimit-reset", b"%d" % rate.reset_at),
         ]
     message["headers"] = [*message["headers"], *extra]

@@ -1,9 +1,13 @@
 """The snapshot, the surfaces and the health over HTTP."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from orchestrator.domain.times import rfc3339
 from orchestrator.store import children
 from orchestrator.store.children import Completed
+from tests import factories
 
 pytestmark = pytest.mark.anyio
 
@@ -14,6 +18,7 @@ def balanced(snapshot) -> bool:
     """The equations every snapshot keeps."""
     flight = snapshot["inflight"]
     queue, room = snapshot["admissionQueue"], snapshot["headroom"]
+    sync = snapshot["syncConcurrency"]
     return (
         flight["total"]
         == flight["waiting"] + flight["queued"] + flight["processing"]
@@ -25,6 +30,7 @@ def balanced(snapshot) -> bool:
         and snapshot["processingTasks"] == snapshot["concurrency"]["used"] == flight["processing"]
         and queue["depth"] == queue["waiting"] + queue["reserved"]
         and room["async"] == max(0, queue["capacity"] - queue["depth"])
+        and room["sync"] == max(0, sync["limit"] - sync["running"])
     )
 
 
@@ -32,8 +38,9 @@ async def test_the_snapshot_of_a_new_key_is_all_headroom(registered, issue, open
     """The whole document, with every field, at zero."""
     limits = {"queue_capacity": 9, "concurrency": 5, "sync_limit": 2, "requests_per_minute": 60}
     async with opened((await issue(**limits)).secret) as client:
-        snapshot = (await client.get("/v1/async/status")).json()
-    as_of = snapshot["asOf"]
+        answer = await client.get("/v1/async/status")
+    snapshot = answer.json()
+    as_of, full_at = snapshot["asOf"], int(answer.headers["X-RateLimit-Reset"])
     assert snapshot == {
         "admissionQueue": {
             "depth": 0,
@@ -46,7 +53,11 @@ async def test_the_snapshot_of_a_new_key_is_all_headroom(registered, issue, open
             "oldestAgeSeconds": None,
         },
         "syncConcurrency": {"limit": 2, "running": 0},
-        "requestRate": {"limit": 60, "remaining": 60, "resetAt": as_of},
+        "requestRate": {
+            "limit": 60,
+            "remaining": 59,  # this very request cost one
+            "resetAt": rfc3339(datetime.fromtimestamp(full_at, UTC)),
+        },
         "inflight": {
             "total": 0,
             "waiting": 0,
@@ -138,3 +149,54 @@ async def test_readiness_is_well_with_a_live_worker(anonymous, worker):
 async def test_the_document_is_served_without_a_key(anonymous):
     """`GET /schema/openapi.json` is an OpenAPI 3.1 document."""
     assert (await anonymous.get("/schema/openapi.json")).json()["openapi"] == "3.1.0"
+
+
+async def test_the_rate_of_the_snapshot_is_that_of_its_headers(client):
+    """RequestRate and X-RateLimit-* of one response never disagree, and each request costs one."""
+    left = []
+    for _ in range(5):
+        answer = await client.get("/v1/async/status")
+        rate = answer.json()["requestRate"]
+        assert answer.headers["X-RateLimit-Limit"] == str(rate["limit"]) == "600"
+        assert answer.headers["X-RateLimit-Remaining"] == str(rate["remaining"])
+        reset = datetime.fromtimestamp(int(answer.headers["X-RateLimit-Reset"]), UTC)
+        assert rate["resetAt"] == rfc3339(reset)
+        left.append(rate["remaining"])
+    assert max(left) <= 599
+
+
+async def test_the_snapshot_counts_sync_callers_and_the_detached_beyond_the_limit(
+    registered, issue, opened, connection
+):
+    """Running = callers + detached parents beyond the limit; headroom is the rest."""
+    issued = await issue(sync_limit=2)
+    async with opened(issued.secret) as client:
+        lane = await factories.lane(connection)
+        for callers, detached, running in ((0, 2, 0), (1, 2, 1), (1, 3, 2), (0, 4, 2)):
+            await connection.execute("DELETE FROM sync_wait")
+            await connection.execute("DELETE FROM parent")
+            for n in range(callers + detached):
+                parent = await factories.sync_parent(connection, issued.key, [lane])
+                if n >= callers:
+                    await connection.execute("DELETE FROM sync_wait WHERE parent_id = %s", [parent])
+                    await connection.execute(
+                        "UPDATE parent SET mode = 'detached' WHERE id = %s", [parent]
+                    )
+            snapshot = (await client.get("/v1/async/status")).json()
+            assert snapshot["syncConcurrency"] == {"limit": 2, "running": running}
+            assert snapshot["headroom"]["sync"] == 2 - running
+
+
+async def test_a_lane_shows_its_breaker(client, connection):
+    """Closed, open until a time, half-open once that is over."""
+    await factories.lane(connection)
+    for until, expected in (
+        ("NULL", "closed"),
+        ("now() + interval '1 hour'", "open"),
+        ("now() - interval '1 second'", "half_open"),
+    ):
+        await connection.execute(f"UPDATE lane SET open_until = {until}")
+        surfaces = (await client.get("/v1/surfaces")).json()["surfaces"]
+        (shown,) = [view for one in surfaces for view in one["lanes"]]
+        assert shown["breaker"]["state"] == expected
+        assert (shown["breaker"]["until"] is not None) == (expected == "open")

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.api import requests
-from orchestrator.api.requests import MOST_FAULTS, Rules
-from orchestrator.api.schemas import LARGEST_OPTIONS_BYTES, countries
+from orchestrator.api.regions import countries
+from orchestrator.api.requests import MOST_FAULTS, Asked, Rules
+from orchestrator.api.schemas import LARGEST_OPTIONS_BYTES
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
 
@@ -26,7 +27,8 @@ fields = st.sampled_from(
 
 
 def parse(body) -> Plan | list:
-    return requests.parse(json.dumps(body).encode(), RULES)
+    asked = requests.parse(json.dumps(body).encode(), RULES)
+    return asked if isinstance(asked, list) else asked.plan
 
 
 def paths(body, rules=RULES) -> list[str]:
@@ -120,7 +122,9 @@ def test_aliases_shorthand_and_defaults_are_the_same_request(other):
         (BODY | {"metadata": {"k" * 65: "v"}}, "metadata." + "k" * 65),
         (BODY | {"metadata": {"k": "v" * 513}}, "metadata.k"),
         (BODY | {"metadata": {"k": 1}}, "metadata.k"),
-        (BODY | {"idempotencyKey": "k"}, "idempotencyKey"),
+        (BODY | {"idempotencyKey": ""}, "idempotencyKey"),
+        (BODY | {"idempotencyKey": "k" * 256}, "idempotencyKey"),
+        (BODY | {"country": "US"}, "country"),
         (BODY | {"webhook": {}}, "webhook"),
     ],
 )
@@ -191,3 +195,41 @@ def test_options_may_not_be_nested_without_end():
 def test_a_flood_of_faults_is_cut_off():
     """A body of ten thousand wrong things is answered with a hundred."""
     assert len(paths(BODY | {"surfaces": ["NO"] * 10_000})) == MOST_FAULTS
+
+
+@pytest.mark.parametrize(
+    ("short", "region"),
+    [
+        ({}, Region("US")),
+        ({"country": "gb"}, Region("GB")),
+        ({"city": "Boston", "language": "en"}, Region("US", "Boston", "en")),
+        ({"country": None, "regions": ["DE"]}, Region("DE")),
+    ],
+)
+def test_the_shorthand_of_a_surfaces_path_is_one_region(short, region):
+    """`country`, `city` and `language` are the one region; what is left out is the default."""
+    asked = requests.parse_for("x", json.dumps({"prompt": "a"} | short).encode(), RULES)
+    assert asked == Asked(Plan(query="a", surfaces=("x",), regions=(region,)), None)
+
+
+def test_both_paths_can_make_the_same_plan():
+    """What is asked of one surface is the same request by either path, key included."""
+    body = {"query": "a", "regions": ["US", "GB"], "idempotencyKey": "k", "priority": 3.0}
+    whole = requests.parse(json.dumps(body | {"surfaces": ["x"]}).encode(), RULES)
+    assert isinstance(whole, Asked)
+    assert requests.parse_for("x", json.dumps(body).encode(), RULES) == whole
+
+
+def test_every_fault_of_a_surfaces_path_is_said_at_once():
+    """The name in the path, the clash of shorthand and list, and the fields, each with its path."""
+    body = {"country": "US", "regions": ["US", "us"], "surfaces": ["x"], "options": {"y": {}}}
+    faults = requests.parse_for("X", json.dumps(body).encode(), RULES)
+    assert isinstance(faults, list)
+    assert {fault.path for fault in faults} == {
+        "surface",
+        "country",
+        "query",
+        "surfaces",
+        "regions[1]",
+        "options.y",
+    }

@@ -95,27 +95,6 @@ async def test_every_fault_is_reported_at_once(client):
     }
 
 
-async def test_waiting_for_the_answer_is_refused_while_it_is_not_offered(client):
-    """`mode=sync` is a 400 that says what is: it never silently becomes async."""
-    answer = await client.post("/v1/search?mode=sync", json=BODY)
-    assert answer.status_code == 400
-    assert answer.json()["error"]["details"] == [
-        {
-            "path": "?mode",
-            "message": "Waiting for the answer is not available; submit with mode=async and poll.",
-        }
-    ]
-
-
-async def test_an_idempotency_key_is_refused_while_it_cannot_be_kept(client):
-    """Ignored, it would let a client that trusts it make a second job; nothing is stored."""
-    answer = await client.post("/v1/search", json=BODY, headers={"Idempotency-Key": "k"})
-    assert answer.status_code == 400
-    assert [fault["path"] for fault in answer.json()["error"]["details"]] == ["Idempotency-Key"]
-    status = await client.get("/v1/async/status")
-    assert status.json()["admissionQueue"]["depth"] == 0
-
-
 async def test_an_unknown_surface_refuses_the_whole_request_and_says_what_exists(client):
     """UNSUPPORTED_SURFACE lists every impossible cell and every surface there is."""
     body = {"query": "a", "surfaces": ["chatgpt", "altavista", "site"], "regions": ["US", "FR"]}

@@ -10,12 +10,16 @@ from typing import Any
 import msgspec
 
 from orchestrator.api import VERSION
+from orchestrator.api.account import KeyView, UsageView
 from orchestrator.api.capacity import Health, Surfaces
 from orchestrator.api.openapi import errors, examples
-from orchestrator.api.openapi.headers import COMMON, HEADERS, RATE, references
-from orchestrator.api.openapi.operations import JSON, OPERATIONS, PARAMETERS, Operation
+from orchestrator.api.openapi.headers import COMMON, HEADERS, RATE
+from orchestrator.api.openapi.headers import described as headers
+from orchestrator.api.openapi.operations import JSON, LINKS, OPERATIONS, Answer, Operation
+from orchestrator.api.openapi.parameters import PARAMETERS
+from orchestrator.api.openapi.parameters import described as parameter
 from orchestrator.api.problems import ErrorDocument
-from orchestrator.api.schemas import SubmitRequest
+from orchestrator.api.schemas import SubmitRequest, SurfaceRequest
 from orchestrator.domain.documents import (
     Accepted,
     Envelope,
@@ -23,6 +27,7 @@ from orchestrator.domain.documents import (
     FlatResults,
     JobRead,
     Results,
+    SyncResult,
 )
 from orchestrator.domain.snapshot import Snapshot
 
@@ -34,8 +39,11 @@ RECORDS = (
     FlatResult,
     Results,
     FlatResults,
+    SyncResult,
     Snapshot,
     Surfaces,
+    KeyView,
+    UsageView,
     Health,
     ErrorDocument,
 )
@@ -63,7 +71,8 @@ def document() -> dict[str, Any]:
                 for name, value in {**examples.documents(), **errors.examples()}.items()
             },
             "headers": HEADERS,
-            "parameters": {name: _parameter(name) for name in PARAMETERS},
+            "parameters": {name: parameter(name) for name in PARAMETERS},
+            "links": {name: _link(name) for name in LINKS},
             "securitySchemes": {
                 "apiKey": {"type": "http", "scheme": "bearer", "bearerFormat": "sk_live_…"}
             },
@@ -77,31 +86,37 @@ def text() -> str:
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
-    headers = (*COMMON, *(RATE if operation.keyed else ()), *operation.headers)
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "tags": [operation.tag],
         "security": [{"apiKey": []}] if operation.keyed else [],
         "parameters": [
-            {"$ref": f"#/components/parameters/{name}"} for name in operation.parameters
+            {"$ref": f"#/components/parameters/{name}"}
+            for name in (*operation.parameters, "X-Request-ID")
         ],
     }
-    if operation.body:
-        described["requestBody"] = {
-            "required": True,
-            "content": {
-                JSON: {"schema": _reference(operation.body), "example": examples.SUBMISSION}
-            },
-        }
+    if name := operation.body:
+        content = {"schema": _reference(name), "example": examples.SUBMISSIONS[name]}
+        described["requestBody"] = {"required": True, "content": {JSON: content}}
     described["responses"] = {
-        str(operation.status): {
-            "description": operation.summary,
-            "headers": references(*headers),
-            "content": {media: _content(names) for media, names in operation.answers.items()},
+        **{
+            str(status): _answer(answer, keyed=operation.keyed)
+            for status, answer in operation.answers.items()
         },
         **errors.responses(*operation.errors, keyed=operation.keyed),
     }
+    return described
+
+
+def _answer(answer: Answer, *, keyed: bool) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "description": answer.meaning,
+        "headers": headers((*COMMON, *(RATE if keyed else ()), *answer.headers), answer.sometimes),
+        "content": {media: _content(names) for media, names in answer.documents.items()},
+    }
+    if answer.links:
+        described["links"] = {name: {"$ref": f"#/components/links/{name}"} for name in answer.links}
     return described
 
 
@@ -119,19 +134,19 @@ def _reference(name: str) -> dict[str, str]:
     return {"$ref": REFERENCE.format(name=name)}
 
 
-def _parameter(name: str) -> dict[str, Any]:
-    place, description, schema = PARAMETERS[name]
-    return {
-        "name": name,
-        "in": place,
-        "required": place == "path",
-        "description": description,
-        "schema": schema,
-    }
+def _link(name: str) -> dict[str, Any]:
+    operation, parameters, description = LINKS[name]
+    return {"operationId": operation, "parameters": parameters, "description": description}
 
 
 def _schemas() -> dict[str, Any]:
     _, records = msgspec.json.schema_components(RECORDS, ref_template=REFERENCE)
-    submission = SubmitRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-    inside = submission.pop("$defs")
-    return dict(sorted({**records, **inside, "SubmitRequest": submission}.items()))
+    return dict(sorted({**records, **_bodies()}.items()))
+
+
+def _bodies() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for record in (SubmitRequest, SurfaceRequest):
+        described = record.model_json_schema(ref_template="#/components/schemas/{model}")
+        found |= described.pop("$defs") | {record.__name__: described}
+    return found

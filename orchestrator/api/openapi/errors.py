@@ -6,24 +6,45 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from admission.limits import Limits
-from admission.refusals import Refusal, RefusalCode, Watch
-from orchestrator.api import problems
+from admission.refusals import Refusal, RefusalCode, Taken, Watch
+from orchestrator.api import denials, problems
 from orchestrator.api.bodies import LARGEST_BYTES
 from orchestrator.api.codes import STATUSES, Code
-from orchestrator.api.openapi.examples import NOW
-from orchestrator.api.openapi.headers import COMMON, RATE, references
+from orchestrator.api.openapi.examples import JOB, NOW
+from orchestrator.api.openapi.headers import COMMON, CONCURRENCY, RATE, described
 from orchestrator.api.problems import Error, ErrorDocument, Fault, Problem
 from orchestrator.domain.times import rfc3339
 
-_FULL = Refusal(
-    code=RefusalCode.QUEUE_CAPACITY_EXCEEDED,
-    watch=Watch.ADMISSION_QUEUE,
-    limit=200,
-    current=200,
-    requested=1,
-    retry_after_seconds=3,
-)
+_TAKEN = Taken(sync_limit=8, sync_running=8, depth=200)
+_REFUSED = {
+    Watch.REQUEST_RATE: Refusal(
+        code=RefusalCode.RATE_LIMIT_EXCEEDED,
+        watch=Watch.REQUEST_RATE,
+        limit=600,
+        current=600,
+        requested=1,
+        retry_after_seconds=1,
+        taken=_TAKEN,
+    ),
+    Watch.SYNC_CONCURRENCY: Refusal(
+        code=RefusalCode.CONCURRENCY_LIMIT_EXCEEDED,
+        watch=Watch.SYNC_CONCURRENCY,
+        limit=8,
+        current=8,
+        requested=1,
+        retry_after_seconds=2,
+        taken=_TAKEN,
+    ),
+    Watch.ADMISSION_QUEUE: Refusal(
+        code=RefusalCode.QUEUE_CAPACITY_EXCEEDED,
+        watch=Watch.ADMISSION_QUEUE,
+        limit=200,
+        current=200,
+        requested=1,
+        retry_after_seconds=3,
+        taken=_TAKEN,
+    ),
+}
 UNKNOWN = HTTPStatus.UNAUTHORIZED
 _UNSUPPORTED = "These cells cannot be captured here: {}. What exists: chatgpt (any country)."
 
@@ -31,6 +52,10 @@ _UNSUPPORTED = "These cells cannot be captured here: {}. What exists: chatgpt (a
 class _Known(NamedTuple):
     problem: Problem
     headers: tuple[str, ...] = ()
+
+
+def _refused(watch: Watch) -> _Known:
+    return _Known(denials.refused(_REFUSED[watch]), ("Retry-After", *CONCURRENCY))
 
 
 KNOWN: dict[Code, _Known] = {
@@ -57,12 +82,14 @@ KNOWN: dict[Code, _Known] = {
     Code.METHOD_NOT_ALLOWED: _Known(problems.method_not_allowed("GET, OPTIONS"), ("Allow",)),
     Code.PAYLOAD_TOO_LARGE: _Known(problems.too_large(LARGEST_BYTES)),
     Code.UNSUPPORTED_MEDIA_TYPE: _Known(problems.not_json()),
-    Code.QUEUE_CAPACITY_EXCEEDED: _Known(
-        problems.refused(_FULL, Limits()),
-        ("Retry-After", "X-Concurrency-Limit", "X-Concurrency-Running", "X-Concurrency-Queued"),
-    ),
+    Code.IDEMPOTENCY_CONFLICT: _Known(denials.conflict(JOB)),
+    Code.RATE_LIMIT_EXCEEDED: _refused(Watch.REQUEST_RATE),
+    Code.CONCURRENCY_LIMIT_EXCEEDED: _refused(Watch.SYNC_CONCURRENCY),
+    Code.QUEUE_CAPACITY_EXCEEDED: _refused(Watch.ADMISSION_QUEUE),
     Code.INTERNAL_SERVER_ERROR: _Known(problems.surprise()),
     Code.SERVICE_UNAVAILABLE: _Known(problems.database_away(), ("Retry-After",)),
+    Code.SURFACE_UNAVAILABLE: _Known(denials.surface_unavailable(3), ("Retry-After",)),
+    Code.SURFACE_TIMEOUT: _Known(denials.timed_out(JOB), ("Location",)),
 }
 
 
@@ -88,7 +115,7 @@ def _response(codes: Sequence[Code], common: Sequence[str]) -> dict[str, Any]:
     own = dict.fromkeys(name for code in codes for name in KNOWN[code].headers)
     return {
         "description": " · ".join(codes),
-        "headers": references(*common, *own),
+        "headers": described((*common, *own)),
         "content": {
             "application/json": {
                 "schema": {"$ref": "#/components/schemas/ErrorDocument"},

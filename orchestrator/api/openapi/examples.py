@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from admission.limits import Limits
+from orchestrator.api.account import PLAN, Balance, KeyView, LimitsView, Quotas, UsageView, Used
 from orchestrator.api.capacity import (
     Breaker,
     Health,
@@ -15,7 +17,7 @@ from orchestrator.api.capacity import (
     SurfaceView,
 )
 from orchestrator.domain import ids, views
-from orchestrator.domain.documents import Accepted, FlatResults, Results
+from orchestrator.domain.documents import Accepted, FlatResults, Results, SyncResult
 from orchestrator.domain.envelope import Answer, Capture, Evidence, Provenance, Seen, Source
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
@@ -27,11 +29,15 @@ NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 PARENT = UUID("0199f3a0-5c00-7000-8000-0242ac120002")
 JOB = ids.text(PARENT)
 SURFACES = ("chatgpt", "perplexity")
-SUBMISSION = {
-    "query": "best running shoes",
-    "surfaces": list(SURFACES),
-    "regions": ["US", {"country": "GB", "city": "London"}],
-    "metadata": {"campaign": "spring"},
+SUBMISSIONS = {
+    "SubmitRequest": {
+        "query": "best running shoes",
+        "surfaces": list(SURFACES),
+        "regions": ["US", {"country": "GB", "city": "London"}],
+        "metadata": {"campaign": "spring"},
+        "idempotencyKey": "spring-1",
+    },
+    "SurfaceRequest": {"prompt": "best running shoes", "country": "GB", "city": "London"},
 }
 
 _SURFACE = SurfaceView(
@@ -67,10 +73,24 @@ def documents() -> dict[str, Any]:
         "FlatResults": _plain(
             FlatResults(results=tuple(map(views.flat, envelopes)), next_cursor="bzE")
         ),
+        "SyncResult": _plain(SyncResult(job=views.job_read(parent, rows).job, children=envelopes)),
+        "KeyView": _plain(_key()),
+        "UsageView": _plain(_usage()),
         "Surfaces": _plain(Surfaces(surfaces=(_SURFACE,))),
         "Health": _plain(Health()),
         "Snapshot": SNAPSHOT,
     }
+
+
+def _key() -> KeyView:
+    limits = LimitsView(**Limits()._asdict())
+    return KeyView(id=1, name="spring", role="client", limits=limits, expires_at=None)
+
+
+def _usage() -> UsageView:
+    used = Used(total_jobs=45, by_surface={"chatgpt": 25, "perplexity": 20})
+    balance = Balance(plan=PLAN, credits=None, unlimited=True)
+    return UsageView(plan=PLAN, usage=used, balance=balance, quotas=Quotas())
 
 
 def _plain(document: msgspec.Struct) -> Any:

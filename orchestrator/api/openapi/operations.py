@@ -1,37 +1,75 @@
 """What can be asked of the server, operation by operation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.api.codes import Code
 
-ALWAYS = (Code.INTERNAL_SERVER_ERROR, Code.SERVICE_UNAVAILABLE)
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+FAILS = (Code.INTERNAL_SERVER_ERROR, Code.SERVICE_UNAVAILABLE)
 KEYED = (
     Code.MISSING_API_KEY,
     Code.INVALID_API_KEY_FORMAT,
     Code.INVALID_OR_EXPIRED_API_KEY,
-    *ALWAYS,
+    Code.RATE_LIMIT_EXCEEDED,
+    *FAILS,
 )
-JSON = "application/json"
+SUBMISSION = (
+    Code.VALIDATION_FAILED,
+    Code.UNSUPPORTED_SURFACE,
+    Code.UNSUPPORTED_REGION,
+    Code.PAYLOAD_TOO_LARGE,
+    Code.UNSUPPORTED_MEDIA_TYPE,
+    Code.JOB_NOT_FOUND,
+    Code.IDEMPOTENCY_CONFLICT,
+    Code.CONCURRENCY_LIMIT_EXCEEDED,
+    Code.QUEUE_CAPACITY_EXCEEDED,
+    Code.SURFACE_UNAVAILABLE,
+    Code.SURFACE_TIMEOUT,
+)
+
+
+class Answer(NamedTuple):
+    """A success: what it means, its documents by media type, its headers and where it leads."""
+
+    meaning: str
+    documents: Mapping[str, tuple[str, ...]]
+    headers: Sequence[str] = ()
+    sometimes: Sequence[str] = ()
+    links: Sequence[str] = ()
 
 
 class Operation(NamedTuple):
-    """One method of one path; `answers` are the documents of its success, by media type."""
+    """One method of one path, with its answers by status; `body` names the record it takes."""
 
     name: str
     method: str
     path: str
     summary: str
     tag: str
-    answers: dict[str, tuple[str, ...]]
+    answers: Mapping[int, Answer]
     errors: Sequence[Code]
-    status: int = 200
     parameters: Sequence[str] = ()
-    headers: Sequence[str] = ()
     body: str | None = None
     keyed: bool = True
 
 
+SUBMITTED = {
+    200: Answer(
+        "Waited for: the Envelope of one cell, else the parent with all its Envelopes",
+        {JSON: ("Envelope", "SyncResult", "FlatResult", "FlatResults")},
+        headers=("Location",),
+        sometimes=("Preference-Applied", "Idempotent-Replayed"),
+    ),
+    202: Answer(
+        "Stored; with a wait that ended first, the job as it is",
+        {JSON: ("Accepted", "JobRead")},
+        headers=("Location",),
+        sometimes=("Preference-Applied", "Idempotent-Replayed", "Retry-After"),
+        links=("readJob", "readChild", "readResults"),
+    ),
+}
 OPERATIONS = (
     Operation(
         "submit",
@@ -39,20 +77,21 @@ OPERATIONS = (
         "/v1/search",
         "Submit a query to surfaces x regions",
         "Jobs",
-        {JSON: ("Accepted",)},
-        (
-            Code.VALIDATION_FAILED,
-            Code.UNSUPPORTED_SURFACE,
-            Code.UNSUPPORTED_REGION,
-            *KEYED,
-            Code.PAYLOAD_TOO_LARGE,
-            Code.UNSUPPORTED_MEDIA_TYPE,
-            Code.QUEUE_CAPACITY_EXCEEDED,
-        ),
-        status=202,
-        parameters=("mode",),
-        headers=("Location",),
+        SUBMITTED,
+        (*KEYED, *SUBMISSION),
+        parameters=("mode", "view", "Prefer", "Idempotency-Key"),
         body="SubmitRequest",
+    ),
+    Operation(
+        "ask",
+        "post",
+        "/v1/search/{surface}",
+        "Ask one surface and wait for its answer",
+        "Jobs",
+        SUBMITTED,
+        (*KEYED, *SUBMISSION),
+        parameters=("surface", "mode", "view", "Prefer", "Idempotency-Key"),
+        body="SurfaceRequest",
     ),
     Operation(
         "readJob",
@@ -60,7 +99,7 @@ OPERATIONS = (
         "/v1/jobs/{job}",
         "Read a parent with its children, or the Envelope of one child",
         "Jobs",
-        {JSON: ("JobRead", "Envelope", "FlatResult")},
+        {200: Answer("The job", {JSON: ("JobRead", "Envelope", "FlatResult")})},
         (Code.VALIDATION_FAILED, Code.JOB_NOT_FOUND, *KEYED),
         parameters=("job", "view"),
     ),
@@ -70,7 +109,12 @@ OPERATIONS = (
         "/v1/jobs/{job}/results",
         "Read what a parent found, page by page or streamed",
         "Jobs",
-        {JSON: ("Results", "FlatResults"), "application/x-ndjson": ("Envelope", "FlatResult")},
+        {
+            200: Answer(
+                "Some of its Envelopes; all of them, a line each, when they are streamed",
+                {JSON: ("Results", "FlatResults"), NDJSON: ("Envelope", "FlatResult")},
+            )
+        },
         (Code.VALIDATION_FAILED, Code.JOB_NOT_FOUND, *KEYED),
         parameters=("job", "limit", "cursor", "view"),
     ),
@@ -80,7 +124,7 @@ OPERATIONS = (
         "/v1/async/status",
         "The snapshot: headroom, and everything in flight",
         "Headroom",
-        {JSON: ("Snapshot",)},
+        {200: Answer("As of one moment", {JSON: ("Snapshot",)})},
         KEYED,
     ),
     Operation(
@@ -89,7 +133,25 @@ OPERATIONS = (
         "/v1/surfaces",
         "What can be asked, from where, and who serves it",
         "Headroom",
-        {JSON: ("Surfaces",)},
+        {200: Answer("Every configured surface", {JSON: ("Surfaces",)})},
+        KEYED,
+    ),
+    Operation(
+        "readKey",
+        "get",
+        "/v1/key",
+        "This API key and its limits",
+        "Account",
+        {200: Answer("The key, without its secret", {JSON: ("KeyView",)})},
+        KEYED,
+    ),
+    Operation(
+        "readUsage",
+        "get",
+        "/v1/usage",
+        "What this API key has asked for in its lifetime",
+        "Account",
+        {200: Answer("Cells, credits and quotas", {JSON: ("UsageView",)})},
         KEYED,
     ),
     Operation(
@@ -98,8 +160,8 @@ OPERATIONS = (
         "/v1/health",
         "Whether the server and its database are well",
         "Server",
-        {JSON: ("Health",)},
-        ALWAYS,
+        {200: Answer("They are", {JSON: ("Health",)})},
+        FAILS,
         parameters=("ready",),
         keyed=False,
     ),
@@ -109,20 +171,14 @@ OPERATIONS = (
         "/schema/openapi.json",
         "This document",
         "Server",
-        {JSON: ()},
+        {200: Answer("OpenAPI 3.1", {JSON: ()})},
         (Code.INTERNAL_SERVER_ERROR,),
         keyed=False,
     ),
 )
-PARAMETERS = {
-    "job": ("path", "The id of a parent or of a child.", {"type": "string"}),
-    "mode": ("query", "How to be answered.", {"const": "async", "default": "async"}),
-    "view": ("query", "`flat`: surface, region, status and the text alone.", {"const": "flat"}),
-    "limit": (
-        "query",
-        "How many results; 100 when left out.",
-        {"type": "integer", "minimum": 1, "maximum": 100},
-    ),
-    "cursor": ("query", "`nextCursor` of the page before.", {"type": "string"}),
-    "ready": ("query", "`1`: only with a live worker.", {"const": "1"}),
+LINKS = {
+    "readJob": ("readJob", {"job": "$response.body#/jobId"}, "The job as it is then."),
+    "readChild": ("readJob", {"job": "$response.body#/children/0"}, "Its first child's Envelope."),
+    "readResults": ("readResults", {"job": "$response.body#/jobId"}, "What it found."),
 }
+"""Where an answer leads: an operation, where its parameters are found, what it shows."""

@@ -1,0 +1,47 @@
+"""What pydantic finds wrong with a submission, as a fault: its path, and what is allowed there."""
+
+from pydantic_core import ErrorDetails
+
+from orchestrator.api.problems import Fault
+
+_BOTH = "regions, priority, maxAttempts, options, metadata, idempotencyKey"
+_REGION = "country, city, language"
+
+
+def said(detail: ErrorDetails, *, short: bool) -> Fault:
+    """A fault of pydantic's in the words of this API; `short` when the body has the shorthand."""
+    place = detail["loc"]
+    path = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in place if part != "[key]"
+    ).removeprefix(".")
+    return Fault(path=path, message=_message(detail, short=short))
+
+
+_WORDS = {
+    "missing": "This field is required",
+    "string_type": "Must be text",
+    "int_type": "Must be a whole number",
+    "list_type": "Must be a list",
+    "dict_type": "Must be an object",
+    "model_type": 'Must be a country such as "US", or an object with country, city and language',
+    "string_too_short": "At least {min_length} character",
+    "string_too_long": "At most {max_length} characters",
+    "too_short": "At least {min_length}",
+    "too_long": "At most {max_length}",
+    "greater_than_equal": "At least {ge}",
+    "less_than_equal": "At most {le}",
+    "string_pattern_mismatch": "Must match {pattern}",
+}
+
+
+def _message(detail: ErrorDetails, *, short: bool) -> str:
+    place, kind = detail["loc"], detail["type"]
+    if place == ("prompt",) and kind == "extra_forbidden":
+        return "Give query or prompt, not both."
+    if kind == "extra_forbidden":
+        own = _REGION if short else "surfaces"
+        allowed = _REGION if len(place) > 1 else f"query (or prompt), {own}, {_BOTH}"
+        return f"Unknown field; allowed: {allowed}."
+    known = _WORDS.get(kind)
+    words = known.format(**detail.get("ctx", {})) if known else detail["msg"]
+    return f"The key: {words}." if place[-1] == "[key]" else f"{words}."

@@ -1,0 +1,134 @@
+"""Anything at all, at every operation: it is served or refused in the one shape, never a 500."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.api import openapi
+from orchestrator.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+OPERATIONS = [
+    (method.upper(), path)
+    for path, methods in openapi.document()["paths"].items()
+    for method in methods
+]
+HEADERS = ("content-type", "content-length", "content-encoding", "accept", "prefer")
+HEADERS += ("idempotency-key", "x-request-id", "transfer-encoding", "expect", "host")
+PARAMETERS = ("mode", "view", "limit", "cursor", "ready")
+VALID = {"query": "shoes", "surfaces": ["chatgpt"], "regions": ["US"], "priority": 5}
+FIELDS = (*VALID, "prompt", "country", "city", "language", "maxAttempts", "options", "metadata")
+FIELDS += ("idempotencyKey",)
+
+
+class Sent(NamedTuple):
+    """A request as the application gets it."""
+
+    method: str
+    path: str
+    query: bytes
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Got(NamedTuple):
+    """A whole response."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inside: st.lists(inside) | st.dictionaries(st.text(), inside),
+    max_leaves=10,
+)
+changes = st.dictionaries(st.sampled_from(FIELDS) | st.text(), values, max_size=4)
+documents = changes.map(lambda changed: json.dumps(VALID | changed).encode())
+bodies = documents | values.map(lambda value: json.dumps(value).encode()) | st.binary()
+names = st.sampled_from([name.encode() for name in HEADERS]) | st.binary(min_size=1)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+known = st.sampled_from(PARAMETERS)
+pairs = st.lists(st.tuples(known | texts, texts), max_size=5)
+queries = st.binary() | pairs.map(
+    lambda given: "&".join(f"{name}={value}" for name, value in given).encode()
+)
+
+
+@st.composite
+def requests(draw) -> Sent:
+    """Any operation, or any path; with any query, headers and body."""
+    method, path = draw(st.sampled_from(OPERATIONS) | st.tuples(st.text(min_size=1), texts))
+    for name in ("{job}", "{surface}"):
+        if name in path:
+            path = path.replace(name, draw(texts | st.just("chatgpt")))
+    headers = draw(st.lists(st.tuples(names, st.binary()), max_size=4))
+    return Sent(method, path, draw(queries), headers, draw(bodies))
+
+
+@pytest.fixture(name="settings")
+def impatient(database) -> Settings:
+    return Settings(database_url=database, sync_wait=0.01, sync_wait_max=1)
+
+
+@pytest.fixture
+async def ask(app, issue, registered) -> Callable[[Sent], Awaitable[Got]]:
+    """Hands a request to the application, byte for byte, with a key that may ask for ever."""
+    secret = (await issue(requests_per_minute=10_000_000, queue_capacity=1_000_000)).secret
+    authorization = (b"authorization", f"Bearer {secret}".encode())
+
+    async def made(sent: Sent) -> Got:
+        messages: list[dict[str, Any]] = []
+        parts = iter([{"type": "http.request", "body": sent.body, "more_body": False}])
+
+        async def receive() -> dict[str, Any]:
+            for part in parts:
+                return part
+            return await anyio.sleep_forever()
+
+        async def send(message: dict[str, Any]) -> None:
+            messages.append(message)
+
+        scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1"}
+        scope |= {"scheme": "http", "server": ("t", 80), "client": ("t", 1), "root_path": ""}
+        scope |= {"method": sent.method, "path": sent.path, "raw_path": sent.path.encode()}
+        scope |= {"query_string": sent.query, "headers": [authorization, *sent.headers]}
+        await app(scope, receive, send)
+        body = b"".join(message.get("body", b"") for message in messages[1:])
+        return Got(messages[0]["status"], dict(messages[0]["headers"]), body)
+
+    return made
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sent=requests())
+async def test_nothing_anybody_sends_is_the_servers_fault(ask, sent):
+    """Below 500, but for a documented time-out; every error has the one shape and its id."""
+    got = await ask(sent)
+    assert got.status < 500 or (got.status, b"SURFACE_TIMEOUT" in got.body) == (504, True)
+    if got.status >= 400:
+        error = json.loads(got.body)["error"]
+        assert error.keys() == {"code", "message", "status", "timestamp", "requestId", "details"}
+        assert error["status"] == got.status
+        assert error["requestId"].encode() == got.headers[b"x-request-id"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=bodies, path=st.sampled_from(["/v1/search", "/v1/search/chatgpt"]))
+async def test_whatever_a_body_holds_a_submission_is_taken_or_refused(ask, body, path):
+    """202, or a 400 whose faults have a path and words each; what is taken is read back."""
+    got = await ask(Sent("POST", path, b"mode=async", [], body))
+    assert got.status in {202, 400, 409}
+    told = json.loads(got.body)
+    if got.status == 202:
+        job = await ask(Sent("GET", f"/v1/jobs/{told['jobId']}", b"", [], b""))
+        assert job.status == 200
+    elif told["error"]["code"] == "VALIDATION_FAILED":
+        assert all(fault["message"].endswith(".") for fault in told["error"]["details"])
