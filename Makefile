@@ -26,6 +26,7 @@ $(SUITES): $(READY)
 ci-more: $(READY)
 	@.ci/suite stateful $(PYTEST) --hypothesis-profile=long tests/stateful
 	@.ci/suite slow $(PYTEST) -m slow $(patsubst %,tests/%,$(filter-out stateful,$(SUITES)))
+	@.ci/suite schemathesis $(BIN)/pytest -m slow tests/schemathesis
 	@.ci/suite chaos $(PYTEST) tests/chaos
 	@.ci/suite bench-guards $(BIN)/pytest tests/bench
 	@.ci/on-postgres .ci/suite store-on-another-postgresql $(PYTEST) tests/store

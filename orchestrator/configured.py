@@ -1,6 +1,7 @@
 """The shape of `parallax.toml`: every key there is today; anything else is refused."""
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -68,9 +69,12 @@ Timeout = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=_LONGEST_TIM
 
 
 class Table(BaseModel):
-    """A table of the file: strict, frozen, closed; its errors never show a value."""
+    """A table of the file: strict, frozen, closed; neither its errors nor `repr` show a value."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        yield from ((None, name) for name in sorted(self.model_fields_set))
 
 
 class RegionTable(Table):

@@ -1,7 +1,7 @@
 """API keys as a shell user sees them: a JSON document and a table."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
 
@@ -9,6 +9,7 @@ from admission.keys import Issued, Key, Role
 from orchestrator.cli.output import table
 from orchestrator.domain.envelope import Wire
 from orchestrator.domain.times import rfc3339
+from orchestrator.surfaces import Discreet
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,7 +27,7 @@ class Allowed(Wire):
     weight: float
 
 
-class Account(Wire, kw_only=True):
+class Account(Discreet, Wire, kw_only=True):
     """A key; `key` is its secret, there only when it was just made."""
 
     id: int
@@ -35,6 +36,9 @@ class Account(Wire, kw_only=True):
     role: Role
     limits: Allowed
     expires_at: str | None
+
+    def _shown(self) -> dict[str, Any]:
+        return {"id": self.id, "name": self.name}
 
 
 def account(key: Key, secret: str | UnsetType = UNSET) -> Account:

@@ -6,9 +6,10 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL
-from typing import NamedTuple
+from typing import Any
 
 import anyio
 import msgspec
@@ -16,17 +17,19 @@ from anyio.abc import Process
 
 from orchestrator.client import ApiError, Client
 from orchestrator.errors import ParallaxError
+from orchestrator.surfaces import Discreet
 
 START_SECONDS = 60
 STOP_SECONDS = 30
 LAST_LINES = 15
 
 
-class Server(NamedTuple):
+@dataclass(frozen=True)
+class Server:
     """A running server: where it answers, and the environment of commands that belong to it."""
 
     url: str
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)
 
     async def command(self, *arguments: str) -> bytes:
         """Run `parallax` with these arguments; its stdout."""
@@ -38,8 +41,11 @@ class Server(NamedTuple):
         return done.stdout
 
 
-class _Made(msgspec.Struct):
+class _Made(Discreet, frozen=True, kw_only=True):
     key: str
+
+    def _shown(self) -> dict[str, Any]:
+        return {}
 
 
 async def make_key(server: Server, name: str, *options: str) -> str:

@@ -1,5 +1,7 @@
 """The one exception of the client."""
 
+import re
+
 import httpx
 import msgspec
 
@@ -80,8 +82,8 @@ def refused(response: httpx.Response) -> ApiError:
 def not_understood(response: httpx.Response) -> ApiError:
     """For a reply that is not this API's: a proxy's page, or another server on that port."""
     message = (
-        f"The reply of {response.url} ({response.status_code}) is not one of a Parallax server; "
-        "check PARALLAX_URL."
+        f"The reply of {named(str(response.url))} ({response.status_code}) is not one of a"
+        " Parallax server; check PARALLAX_URL."
     )
     return ApiError(
         NOT_UNDERSTOOD,
@@ -94,11 +96,17 @@ def not_understood(response: httpx.Response) -> ApiError:
 def unreachable(url: str, error: httpx.TransportError) -> ApiError:
     """For a server that does not answer."""
     if isinstance(error, httpx.TimeoutException):
-        return ApiError(UNREACHABLE, f"The Parallax server at {url} did not answer in time.")
+        return ApiError(UNREACHABLE, f"The Parallax server at {named(url)} did not answer in time.")
     return ApiError(
         UNREACHABLE,
-        f"No Parallax server answers at {url}. Start one with `parallax up`, or set PARALLAX_URL.",
+        f"No Parallax server answers at {named(url)}. Start one with `parallax up`, or set"
+        " PARALLAX_URL.",
     )
+
+
+def named(url: str) -> str:
+    """The URL as people are told it: without credentials, or a query that may hold some."""
+    return re.sub("//.*@", "//", url).partition("?")[0]
 
 
 def _faults(error: _Error) -> tuple[Fault, ...]:

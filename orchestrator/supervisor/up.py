@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import structlog
@@ -70,7 +70,7 @@ def run(
 
 @dataclass(frozen=True, kw_only=True)
 class _Database:
-    url: str
+    url: str = field(repr=False)
     keep: tuple[int, ...]
     tick: Callable[[], None]
 

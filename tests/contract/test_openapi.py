@@ -1,19 +1,40 @@
 """The OpenAPI document: exported, complete and true."""
 
 import json
+import re
+import string
+from itertools import product
 from pathlib import Path
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from litestar.routes import ASGIRoute, HTTPRoute
 
 from orchestrator.api import openapi
 from orchestrator.api.app import create_app
 from orchestrator.api.codes import STATUSES, Code
+from orchestrator.api.regions import countries
+from orchestrator.api.requests import Asked, Rules, parse, parse_for
 from orchestrator.settings import Settings
 
 EXPORTED = Path(__file__).parents[2] / "openapi" / "openapi.json"
 DOCUMENT = json.loads(openapi.text())
+
+edges = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-1, 12),
+    st.sampled_from([1.0, 10.0, 0.5, -0.0, 1e300]),
+    st.sampled_from(
+        ["", " ", "a", "US", "us", "u\u017f", "\u00df", "en", "de-CH", "x" * 40, "\x7f"]
+    ),
+    st.sampled_from(["\u2003", " a ", "x" * 41, "x" * 255, "x" * 256, "x" * 10_001, "\0", "a\n"]),
+    st.text(max_size=5),
+    st.lists(st.sampled_from(["x", "y", "X", 1]), max_size=3),
+    st.dictionaries(st.sampled_from(["k", "", "x" * 64, "x" * 65, "\0"]), st.text(max_size=2)),
+)
 
 
 def resolve(reference: str):
@@ -87,13 +108,42 @@ def test_every_example_fits_its_schema(content):
         jsonschema.validate(resolve(example["$ref"])["value"], schema)
 
 
-def test_the_example_submission_fits_its_schema():
+@pytest.mark.parametrize("path", ["/v1/search", "/v1/search/{surface}"])
+def test_the_example_submission_fits_its_schema(path):
     """So does the body of a submission, and one with both query and prompt does not."""
-    content = DOCUMENT["paths"]["/v1/search"]["post"]["requestBody"]["content"]["application/json"]
+    content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]
     schema = {**content["schema"], "components": DOCUMENT["components"]}
     jsonschema.validate(content["example"], schema)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(content["example"] | {"prompt": "too"}, schema)
+        jsonschema.validate(content["example"] | {"query": "a", "prompt": "too"}, schema)
+
+
+def test_the_pattern_of_a_country_is_every_country_and_nothing_else():
+    """Of all pairs of letters, in any case, exactly the codes of ISO 3166-1 match."""
+    pattern = resolve("#/components/schemas/RegionIn")["properties"]["country"]["pattern"]
+    pairs = map("".join, product(string.ascii_letters, repeat=2))
+    assert {pair for pair in pairs if re.search(pattern, pair)} == {
+        cased
+        for code in countries()
+        for cased in map("".join, product(*zip(code, code.lower(), strict=True)))
+    }
+
+
+@pytest.mark.parametrize("record", ["SubmitRequest", "SurfaceRequest"])
+@given(data=st.data())
+def test_what_the_schema_allows_of_a_field_the_parser_takes(record, data):
+    """Field by field, the document and the parser draw the same line."""
+    described = resolve(f"#/components/schemas/{record}")
+    names = sorted(described["properties"].keys() - {"prompt", "options", "regions"})
+    name = data.draw(st.sampled_from(names))
+    value = data.draw(edges)
+    body = {"query": "a"} | ({"surfaces": ["x"]} if record == "SubmitRequest" else {})
+    schema = {**described, "components": DOCUMENT["components"]}
+    allowed = jsonschema.Draft202012Validator(schema).is_valid(body | {name: value})
+    text = json.dumps(body | {name: value}).encode()
+    rules = Rules(default_country="US", max_children=500)
+    asked = parse(text, rules) if record == "SubmitRequest" else parse_for("x", text, rules)
+    assert isinstance(asked, Asked) is allowed
 
 
 def test_every_response_has_the_common_headers():
@@ -104,6 +154,33 @@ def test_every_response_has_the_common_headers():
                 assert {"X-Request-ID", "X-Parallax-Version"} <= response["headers"].keys()
                 keyed = bool(operation["security"]) and status != "401"
                 assert ("X-RateLimit-Limit" in response["headers"]) is keyed
+
+
+def test_what_always_comes_is_required():
+    """A refusal says when to come back, a job where it is, a 401 how to introduce oneself."""
+    always = {
+        "401": {"WWW-Authenticate"},
+        "429": {"Retry-After", "X-Concurrency-Limit", "X-Concurrency-Running"},
+        "503": {"Retry-After"},
+        "504": {"Location"},
+    }
+    for methods in DOCUMENT["paths"].values():
+        for operation in methods.values():
+            for status, response in operation["responses"].items():
+                headers = response["headers"]
+                required = {name for name, header in headers.items() if "$ref" in header}
+                assert always.get(status, set()) <= required
+                assert all(resolve(headers[name]["$ref"])["required"] for name in required)
+
+
+def test_a_time_out_is_described_only_where_one_waits():
+    """504 and SURFACE_UNAVAILABLE belong to submissions; what needs no database has no 503."""
+    waits = {path for path, methods in DOCUMENT["paths"].items() if "post" in methods}
+    for path, methods in DOCUMENT["paths"].items():
+        for operation in methods.values():
+            assert ("504" in operation["responses"]) is (path in waits)
+            assert ("429" in operation["responses"]) is bool(operation["security"])
+    assert "503" not in DOCUMENT["paths"]["/schema/openapi.json"]["get"]["responses"]
 
 
 def test_the_version_is_the_distributions():

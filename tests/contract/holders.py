@@ -1,0 +1,196 @@
+"""What holds a secret, and how to make one that does; what only sounds as if it did.
+
+A new record with a field that could hold a secret has its place in one of the two tables.
+"""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote
+
+import admission
+import orchestrator
+import workers
+from admission.keys import Issued, Key
+from admission.limits import Limits
+from orchestrator import configuration
+from orchestrator.cli import accounts, demo_server
+from orchestrator.cli.database import Served as ServedDatabase
+from orchestrator.client import Client
+from orchestrator.configured import Document
+from orchestrator.heartbeat import Heartbeat
+from orchestrator.settings import Settings
+from orchestrator.store.nodes import NewNode
+from orchestrator.supervisor.processes import Process
+from orchestrator.supervisor.up import _Database
+from tests.contract import canaries
+from tests.contract.canaries import SECRETS
+from workers.adapters import discovery
+from workers.adapters.base import CaptureRequest
+from workers.adapters.http import HttpOptions
+from workers.egress import Call, Egress, Reply
+from workers.execution import Served
+
+PROXY = f"http://user:{quote(SECRETS['PROXY'], safe='')}@127.0.0.1:1"
+DATABASE = f"postgresql://user:{quote(SECRETS['DATABASE'], safe='')}@127.0.0.1:1/none"
+UPSTREAM = f"http://127.0.0.1:1/?token={SECRETS['TOKEN']}"
+FILE = f"""
+[surfaces.site]
+adapter = "http"
+[surfaces.site.options]
+url = "http://127.0.0.1:1/?q={{query}}&token=${{CANARY_TOKEN_URL}}"
+text = "answer"
+headers = {{Authorization = "Bearer ${{CANARY_HEADER}}"}}
+body = {{secret = "${{CANARY_BODY}}"}}
+[surfaces.site.regions.US]
+headers = {{X-Region = "${{CANARY_REGION}}"}}
+proxy = "{PROXY}"
+"""
+
+
+def configured(directory: Path, text: str = FILE) -> configuration.Configuration:
+    file = directory / "parallax.toml"
+    file.write_text(text)
+    return configuration.load(file, environment=canaries.environment())
+
+
+def document(directory: Path) -> Document:
+    surface = configured(directory).surfaces["site"]
+    region = surface.regions["US"]
+    tables = {"US": {"proxy": region.proxy, "headers": region.headers}}
+    site = {"adapter": "http", "options": surface.options, "regions": tables}
+    return Document.model_validate({"surfaces": {"site": site}})
+
+
+def issued(_: Path) -> Issued:
+    return Issued(Key(1, "name", "client", Limits(), None), SECRETS["UNKNOWN_KEY"])
+
+
+def given(_: Path) -> Settings:
+    return Settings(database_url=DATABASE, listen_url=DATABASE)
+
+
+def call(directory: Path) -> Call:
+    surface = configured(directory).surfaces["site"]
+    headers = surface.options["headers"] | surface.regions["US"].headers
+    return Call(method="POST", url=UPSTREAM, headers=headers, body=SECRETS["BODY"].encode())
+
+
+def process(_: Path) -> Process:
+    environment = canaries.environment() | {"PARALLAX_DATABASE_URL": DATABASE}
+    return Process(name="api-1", argv=("serve",), environment=environment)
+
+
+def reply(_: Path) -> Reply:
+    return Reply(status=200, url=UPSTREAM, content_type="", body=SECRETS["BODY"].encode())
+
+
+def heartbeat(_: Path) -> Heartbeat:
+    return Heartbeat(DATABASE, {"password": SECRETS["DATABASE"]}, NewNode("host", 1))
+
+
+def surface(directory: Path) -> Any:
+    return configured(directory).surfaces["site"]
+
+
+def options(directory: Path) -> HttpOptions:
+    return HttpOptions.model_validate(surface(directory).options)
+
+
+HOLDERS: dict[str, Callable[[Path], object]] = {
+    "admission.keys.Issued": issued,
+    "orchestrator.cli.accounts.Account": lambda path: accounts.issued(issued(path)),
+    "orchestrator.cli.database.Served": lambda path: ServedDatabase(given(path), None),
+    "orchestrator.cli.demo_server.Server": lambda _: demo_server.Server(
+        "http://127.0.0.1:1", canaries.environment()
+    ),
+    "orchestrator.cli.demo_server._Made": lambda _: demo_server._Made(key=SECRETS["LOST_KEY"]),
+    "orchestrator.client.http.Client": lambda _: Client(url=PROXY, key=SECRETS["LOST_KEY"]),
+    "orchestrator.configuration.Configuration": configured,
+    "orchestrator.configured.Document": document,
+    "orchestrator.configured.SurfaceTable": lambda path: document(path).surfaces["site"],
+    "orchestrator.configured.RegionTable": lambda path: (
+        document(path).surfaces["site"].regions["US"]
+    ),
+    "orchestrator.heartbeat.Heartbeat": heartbeat,
+    "orchestrator.settings.Settings": given,
+    "orchestrator.supervisor.processes.Process": process,
+    "orchestrator.supervisor.up._Database": lambda _: _Database(
+        url=DATABASE, keep=(), tick=lambda: None
+    ),
+    "orchestrator.surfaces.RegionConfig": lambda path: surface(path).regions["US"],
+    "orchestrator.surfaces.SurfaceConfig": surface,
+    "workers.adapters.base.CaptureRequest": lambda _: CaptureRequest(
+        child="job.site.us",
+        query=SECRETS["LOST_KEY"],
+        surface="site",
+        country="US",
+        options={"key": SECRETS["LOST_KEY"]},
+    ),
+    "workers.adapters.http.Http": lambda path: discovery.build(configured(path), "site"),
+    "workers.adapters.http.HttpOptions": options,
+    "workers.egress.Call": call,
+    "workers.egress.Egress": lambda path: Egress(regions=surface(path).regions),
+    "workers.egress.Reply": reply,
+    "workers.execution.Served": lambda path: Served(
+        surface(path), discovery.build(configured(path), "site")
+    ),
+}
+"""All that holds a secret, by its name, and how to make one that does."""
+
+HARMLESS = {
+    "orchestrator.api.answering._Admitted": "headers of a reply, made here",
+    "orchestrator.api.asking.Question": "the account, not its secret",
+    "orchestrator.api.openapi.operations.Answer": "what is documented",
+    "orchestrator.api.openapi.operations.Operation": "what is documented",
+    "orchestrator.api.openapi.errors._Known": "what is documented",
+    "orchestrator.api.problems.Problem": "headers of a reply, made here",
+    "orchestrator.api.requests._Matrix": "the names of surfaces",
+    "orchestrator.api.schemas.SubmitRequest": "a client's own words, shown to it alone",
+    "orchestrator.api.schemas.SurfaceRequest": "a client's own words, shown to it alone",
+    "orchestrator.api.schemas._Submission": "a client's own words, shown to it alone",
+    "orchestrator.api.services.Services": "settings, which are discreet themselves",
+    "orchestrator.domain.documents.Artifact": "where a client finds its own artifact",
+    "orchestrator.domain.envelope.Source": "what a surface cites",
+    "orchestrator.domain.plan.Cell": "the token of a region",
+    "orchestrator.domain.plan.Plan": "a client's own words, shown to it alone",
+    "orchestrator.embedded.server.Embedded": "a server without passwords",
+    "workers.adapters.http_page.Link": "what a page links to",
+}
+"""Records with a field that sounds like a secret and never holds one, and what it holds."""
+
+SOUNDS_SECRET = re.compile(
+    "key|(.*_)?(secret|password|token|credentials?|proxy|headers|options|body|url|environment)"
+    "|settings|config"
+)
+NO_RECORDS = ("migrations", "__main__")
+
+
+def modules() -> Iterator[ModuleType]:
+    for package in (admission, orchestrator, workers):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not any(part in found.name for part in NO_RECORDS):
+                yield importlib.import_module(found.name)
+
+
+def fields(record: type) -> tuple[str, ...]:
+    """The fields of a record of any make; none of what is no record."""
+    makes = ("__struct_fields__", "_fields", "__pydantic_fields__", "__dataclass_fields__")
+    found = (getattr(record, make, None) for make in makes)
+    return tuple(next((names for names in found if isinstance(names, dict | tuple)), ()))
+
+
+def suspects() -> set[str]:
+    """Every record of the code with a field whose name sounds like a secret."""
+    return {
+        f"{module.__name__}.{record.__name__}"
+        for module in modules()
+        for record in vars(module).values()
+        if isinstance(record, type)
+        and record.__module__ == module.__name__
+        and any(SOUNDS_SECRET.fullmatch(field) for field in fields(record))
+    }

@@ -1,0 +1,142 @@
+"""Schemathesis over every operation of a live server, with all its checks.
+
+Its command runs as a process of its own: its plugin for pytest would judge our warnings, and the
+command has phases (examples, coverage, fuzzing, stateful) the plugin has not.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from admission.limits import Limits
+from orchestrator.api.schemas import MOST_REGIONS
+from tests.bench.stack import Stack, wait_for_surfaces
+from tests.processes import REPOSITORY
+from tests.schemathesis import narrowing
+from tests.schemathesis.noting import MET
+from workers.adapters.simulator import Simulator
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SURFACES = dict.fromkeys(("chatgpt", "perplexity"), Simulator.options_schema)
+DOCUMENT = narrowing.document(SURFACES)
+SERVER = "".join(
+    f'[surfaces.{name}]\nadapter = "simulator"\n[surfaces.{name}.options]\nlatency_ms = 0\n'
+    for name in SURFACES
+)
+# 503 and 504 are answers of an API that waits; that one comes only where the document has it is
+# another check's business. What is inferred from names of fields takes a job for the id of a job.
+# Little is invalid in a header that may be any text: most of what is drawn for it is thrown away.
+CONFIGURATION = """
+request-timeout = 60
+suppress-health-check = ["filter_too_much", "too_slow"]
+
+[generation]
+database = "none"
+
+[checks.not_a_server_error]
+expected-statuses = ["2xx", "4xx", "503", "504"]
+
+[phases.stateful.inference]
+algorithms = ["location-headers"]
+"""
+UNBOUND = Limits(
+    requests_per_minute=1_000_000, sync_limit=1_000, queue_capacity=100_000, concurrency=1_000
+)
+
+
+class Met(NamedTuple):
+    """A kind of response: which operation, its status, and the code of an error."""
+
+    operation: str
+    status: int
+    code: str
+
+
+@pytest.fixture
+def stack(database, tmp_path, monkeypatch) -> Iterator[Stack]:
+    """A database of this test's own, and processes to come.
+
+    They have little patience, and wait for every request the document allows: that some are too
+    large to wait for is a rule no schema can say.
+    """
+    monkeypatch.setenv("PARALLAX_SYNC_WAIT", "1")
+    monkeypatch.setenv("PARALLAX_SYNC_WAIT_MAX", "1")
+    monkeypatch.setenv("PARALLAX_SYNC_MAX_CHILDREN", str(len(SURFACES) * MOST_REGIONS))
+    with ExitStack() as exits:
+        made = Stack(database, tmp_path, exits)
+        made.config(SERVER)
+        yield made
+
+
+def run(stack: Stack, url: str, secret: str, *options: str) -> set[Met]:
+    """Run Schemathesis, which must find nothing; what it met."""
+    files = [stack.folder / name for name in ("schemathesis.toml", "document.json", "met")]
+    for file, text in zip(files, (CONFIGURATION, json.dumps(DOCUMENT), ""), strict=True):
+        file.write_text(text)
+    configuration, document, met = map(str, files)
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", configuration]
+    command += ["run", document, "--url", url, "--header", f"Authorization: Bearer {secret}"]
+    path = filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH")))
+    known = {
+        "SCHEMATHESIS_HOOKS": "tests.schemathesis.hooks",
+        "PYTHONPATH": os.pathsep.join(path),
+    }
+    ended = subprocess.run(
+        [*command, "--no-color", *options],
+        cwd=stack.folder,
+        env=os.environ | known | {MET: met},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return {Met(*json.loads(line)) for line in Path(met).read_text().splitlines()}
+
+
+def successes() -> set[tuple[str, int]]:
+    """Every operation with each status of success the document has for it."""
+    return {
+        (f"{method.upper()} {path}", int(status))
+        for path, methods in DOCUMENT["paths"].items()
+        for method, operation in methods.items()
+        for status in operation["responses"]
+        if status.startswith("2")
+    }
+
+
+def test_a_live_server_keeps_to_its_document(stack):
+    """Valid requests are served, others refused, and no response is one the document lacks."""
+    stack.worker(slots=100)
+    url = stack.api()
+    wait_for_surfaces(stack)
+    met = run(stack, url, stack.key("unbound", UNBOUND), "--max-examples", "30")
+    assert successes() <= {(kind.operation, kind.status) for kind in met}
+    assert not {"INTERNAL_SERVER_ERROR", "SERVICE_UNAVAILABLE"} & {kind.code for kind in met}
+
+
+def test_refusals_and_time_outs_keep_to_the_document(stack):
+    """The 429s and the 504 are as described too: full queue, no sync place, rate used up."""
+    worker = stack.worker(slots=1)
+    url = stack.api()
+    wait_for_surfaces(stack)
+    worker.terminate()  # from here on nothing ends
+    worker.wait()
+    short = ("--phases", "fuzzing", "--max-examples", "10")
+    small = UNBOUND._replace(queue_capacity=2, sync_limit=1)
+    slow = UNBOUND._replace(requests_per_minute=10)
+    met = run(stack, url, stack.key("small", small), *short)
+    met |= run(stack, url, stack.key("slow", slow), *short)
+    assert {
+        "QUEUE_CAPACITY_EXCEEDED",
+        "CONCURRENCY_LIMIT_EXCEEDED",
+        "RATE_LIMIT_EXCEEDED",
+        "SURFACE_TIMEOUT",
+    } <= {kind.code for kind in met}
