@@ -115,15 +115,21 @@ class Book:
                 await asyncio.wait(self._asking.values())
 
     def _ask(self, lot: Lot) -> asyncio.Future[None]:
-        """Ask the database for this lot, unless that is under way."""
-        if asked := self._asking.get(lot.key_id):
-            return asked
+        """Ask the database for this lot, unless that is under way.
+
+        An ask that is answered and not yet forgotten is over: waiting for it would not let the loop
+        turn, and a lease that came too late to be spent from would be waited for without end.
+        """
+        under_way = self._asking.get(lot.key_id)
+        if under_way is not None and not under_way.done():
+            return under_way
         asked = self._batcher.put(lot)
         self._asking[lot.key_id], self._busy[lot.key_id] = asked, lot
 
         def answered(future: asyncio.Future[None]) -> None:
-            del self._asking[lot.key_id]
-            lot.waiting = 0
+            if self._asking.get(lot.key_id) is future:
+                del self._asking[lot.key_id]
+                lot.waiting = 0
             if not future.cancelled():
                 future.exception()  # whoever waits gets it too; a lease for later has nobody
 

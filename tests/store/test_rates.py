@@ -342,6 +342,20 @@ async def test_who_waits_while_the_database_is_away_is_told_and_the_next_is_serv
         book.close()
 
 
+async def test_a_lease_that_came_too_late_is_asked_for_anew(connection, new_pool):
+    """Its answer outlived, a request asks again; it does not wait for what is over for ever."""
+    owner = await factories.key(connection, requests_per_minute=600)
+    clock = Clock()
+    async with opened(await new_pool(), 1, clock=clock) as book:
+        lot = book.lot(owner)
+        await book._ask(lot)
+        clock.ahead += GOOD_SECONDS
+        over = asyncio.get_running_loop().create_future()
+        over.set_result(None)
+        book._asking[lot.key_id] = over
+        assert await book.take(lot)
+
+
 async def test_a_lease_for_later_that_fails_is_raised_at_nobody(connection, new_pool):
     """While tokens are at hand requests are served without the database."""
     unheard: list[Any] = []
