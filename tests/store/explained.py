@@ -161,7 +161,7 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         "stage": {"most": MOST, "channel": "nobody"},
         "stage_next": {},
         "rescue": {"dead": 10, "most": MOST, "limit": 3},
-        "snapshot": {"key": 7},
+        "snapshot": {"key": 7, "node": 1, "good": 5.0},
         "parent_read": {"parent": one and one[0], "key": 7},
         "parent_plans": {"parents": ids or []},
         "children_of": {"parent": one and one[0]},
