@@ -74,25 +74,27 @@ async def _admit(here: Services, question: Question) -> _Admitted | Problem:
     node = here.presence.node_id
     wait = here.waits.expect(asked.parent)
     asked = asked._replace(caller=Caller(wait.id, node))
-    held = False
+    outcome = None
     try:
         outcome = await here.submitter.submit(question.key, asked, question.existing.surfaces)
-        held = isinstance(outcome, Accepted) or (isinstance(outcome, Replayed) and outcome.waits)
     finally:
-        if not held:
-            here.waits.drop(wait)
+        if outcome is None:  # interrupted: it may have been admitted all the same
+            here.waits.leave(wait)
     match outcome:
-        case Refusal():
-            return denials.refused(outcome)
-        case Conflict(job):
-            return denials.conflict(ids.text(job))
-        case Replayed(job, _, waits):
-            if waits:
-                here.waits.turn(wait, job)
-            return _Admitted(job, wait if waits else None, (REPLAYED,))
         case Accepted(job):
             wait.stored = True
             return _Admitted(job, wait)
+        case Replayed(job, waits=True):
+            here.waits.turn(wait, job)
+            return _Admitted(job, wait, (REPLAYED,))
+    here.waits.drop(wait)
+    match outcome:
+        case Replayed(job):
+            return _Admitted(job, None, (REPLAYED,))
+        case Conflict(job):
+            return denials.conflict(ids.text(job))
+        case Refusal():
+            return denials.refused(outcome)
 
 
 async def _hold(

@@ -2,12 +2,14 @@
 
 import argparse
 
-from tests.bench import captures, fanout, floor, report, snapshot, submissions
+from tests.bench import captures, fanout, floor, report, snapshot, submissions, sync, waiting
 from tests.bench.report import Measured
 
 BENCHES = {
     "fanout": fanout.run,
     "submissions": submissions.run,
+    "sync": sync.run,
+    "waiting": waiting.run,
     "snapshot": snapshot.run,
     "captures": captures.run,
 }

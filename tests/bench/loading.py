@@ -26,11 +26,12 @@ class Answered(NamedTuple):
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-def request(method: str, path: str, secret: str, body: bytes = b"") -> bytes:
-    """The bytes of one request."""
+def request(method: str, path: str, secret: str, body: bytes = b"", **more: str) -> bytes:
+    """The bytes of one request; `more` are headers, with `_` for `-`."""
+    extra = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in more.items())
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {secret}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
     )
     return head.encode() + body
 

@@ -14,9 +14,11 @@ from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
 from orchestrator.store import lanes, parents
 from orchestrator.store.lanes import Place
-from orchestrator.store.parents import NewParent
+from orchestrator.store.parents import Caller, NewParent
 
 AT_ONCE = 500
+NOBODY = 0
+"""The node of callers whose places nobody takes away."""
 
 
 class Work(NamedTuple):
@@ -54,6 +56,24 @@ def seed(url: str, name: str, work: Work, *, limits: Limits, lane: int) -> Issue
             return issued
 
     return asyncio.run(insert())
+
+
+def hold(url: str, issued: Issued, surface: str, callers: int) -> None:
+    """This many callers of the key who wait, as those of some API process would."""
+
+    async def insert() -> None:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            place = Place(surface, "US")
+            lane = (await lanes.ensure(connection, {place: 1}))[place]
+            plan = Plan(query="shoes", surfaces=(surface,), regions=(Region("US"),))
+            new = [
+                NewParent(ids.new(), issued.key.id, plan, [lane], caller=Caller(n, NOBODY))
+                for n in range(issued.key.id * callers, (issued.key.id + 1) * callers)
+            ]
+            async with connection.transaction():
+                await parents.insert(connection, new)
+
+    asyncio.run(insert())
 
 
 ENDED = """

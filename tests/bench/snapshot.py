@@ -1,4 +1,4 @@
-"""The snapshot over HTTP: what it costs must not depend on the backlog."""
+"""The snapshot over HTTP, callers waiting: what it costs must not depend on the backlog."""
 
 import asyncio
 
@@ -12,7 +12,8 @@ from tests.bench.seeding import Work
 
 SURFACES = ("alpha", "beta", "gamma", "delta", "epsilon")
 COUNTRIES = ("US", "GB", "DE", "FR")
-LIMITS = Limits(queue_capacity=10**6, requests_per_minute=10**9)
+CALLERS = 8
+LIMITS = Limits(queue_capacity=10**6, requests_per_minute=10**6, sync_limit=CALLERS)
 ROUNDS = 6
 
 
@@ -21,14 +22,15 @@ def run(scale: float) -> list[Row]:
     many = max(200, int(100_000 * scale))
     asked = max(20, int(500 * scale))
     with stack.running() as here:
-        secrets = [
+        keys = [
             seeding.seed(
                 here.url, f"bench{n}", Work(n, SURFACES, COUNTRIES), limits=LIMITS, lane=100
-            ).secret
+            )
             for n in (100, many)
         ]
-        url = here.api()
-        small, large = _measured(url, secrets, asked)
+        for issued in keys:
+            seeding.hold(here.url, issued, SURFACES[0], CALLERS)
+        small, large = _measured(here.api(), [issued.secret for issued in keys], asked)
     ratio = large.percentile(0.5) / small.percentile(0.5)
     return [
         Row("snapshot p50, 100 parents waiting", small.percentile(0.5) * 1e3, "ms"),

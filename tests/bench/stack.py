@@ -40,10 +40,14 @@ class Stack:
 
     def api(self) -> str:
         """One API process; its base URL. It answers: the socket was listening before it started."""
+        return self.serving()[0]
+
+    def serving(self) -> tuple[str, subprocess.Popen[bytes]]:
+        """As `api`, and the process."""
         door = self.exits.enter_context(listening.listen("127.0.0.1", 0))
         command = [sys.executable, "-m", "orchestrator", "serve"]
-        self._process(command, {listening.DESCRIPTOR: str(door.fileno())}, (door.fileno(),))
-        return listening.url(door)
+        inherited = {listening.DESCRIPTOR: str(door.fileno())}
+        return listening.url(door), self._process(command, inherited, (door.fileno(),))
 
     def key(self, name: str, limits: Limits) -> str:
         """The secret of a new key."""

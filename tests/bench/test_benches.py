@@ -2,12 +2,18 @@
 
 import pytest
 
-from tests.bench import captures, fanout, snapshot, submissions
+from tests.bench import captures, fanout, snapshot, submissions, sync, waiting
 
 
-@pytest.mark.parametrize("bench", [fanout, submissions, snapshot, captures])
+@pytest.mark.parametrize("bench", [fanout, submissions, snapshot, captures, sync, waiting])
 def test_a_benchmark_does_all_its_work_at_a_small_size(bench):
     """Each bench checks its own answers and rows; a broken one would measure nothing."""
     rows = bench.run(0.01)
     assert rows
-    assert all(row.value > 0 for row in rows)
+    assert all(row.value > 0 or row.bar == 0 for row in rows)
+
+
+def test_a_waiting_request_is_small_and_has_no_thread():
+    """500 callers who wait at one API process cost it 28 KiB each at most."""
+    for row in waiting.run(0.5):
+        assert row.reached, row

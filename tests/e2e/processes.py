@@ -15,6 +15,7 @@ from psycopg import AsyncConnection
 
 from admission import keys
 from admission.limits import Limits
+from orchestrator import listening
 from orchestrator.client import Client
 from orchestrator.embedded import DATABASE
 from orchestrator.embedded.place import Place
@@ -75,6 +76,20 @@ class Server:
             await listening
             assert await process.wait() == 0
 
+    @asynccontextmanager
+    async def another(self) -> AsyncIterator[tuple[str, Process]]:
+        """An API process beside those, with a socket of its own: its URL and the process."""
+        with listening.listen("127.0.0.1", 0) as door:
+            process = await self._start("serve", door=door.fileno())
+            following = asyncio.create_task(self._listen(process))
+            try:
+                yield listening.url(door), process
+            finally:
+                if process.returncode is None:
+                    process.terminate()
+                await following
+                assert await process.wait() == 0
+
     async def event(self, event: str, *, after: int = 0, **fields: Any) -> dict[str, Any]:
         """The next line of this event with these fields, of any process, `after` so many lines."""
 
@@ -119,7 +134,7 @@ class Server:
     async def key(self, name: str, **limits: Any) -> str:
         """The secret of a new key that may ask as often as it likes."""
         async with self.connected() as connection:
-            made = Limits(requests_per_minute=100_000, **limits)
+            made = Limits(**{"requests_per_minute": 100_000} | limits)
             return (await keys.create(connection, name, limits=made)).secret
 
     async def differences(self) -> list[counters.Difference]:
@@ -129,12 +144,22 @@ class Server:
     def client(self, secret: str) -> Client:
         return Client(url=self.url, key=secret)
 
-    async def _start(self, *arguments: str) -> Process:
+    async def _start(self, *arguments: str, door: int | None = None) -> Process:
+        """A command; with a `door` it serves that socket, beside the database that runs."""
+        beside = (
+            {}
+            if door is None
+            else {
+                listening.DESCRIPTOR: str(door),
+                "PARALLAX_DATABASE_URL": self.place.url(DATABASE),
+            }
+        )
         return await create_subprocess_exec(
             *PARALLAX,
             *arguments,
             cwd=REPOSITORY,
-            env=self.environment,
+            env=self.environment | beside,
+            pass_fds=() if door is None else (door,),
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=PIPE,
@@ -157,5 +182,10 @@ def _read(line: str) -> dict[str, Any]:
 
 def furnished(directory: Path, upstream_url: str) -> Server:
     """A server of both surfaces, `site` being the upstream; nothing runs yet."""
-    (directory / "parallax.toml").write_text(CONFIGURATION.format(upstream=upstream_url))
+    return configured(directory, CONFIGURATION.format(upstream=upstream_url))
+
+
+def configured(directory: Path, configuration: str) -> Server:
+    """A server of these surfaces; nothing runs yet."""
+    (directory / "parallax.toml").write_text(configuration)
     return Server(directory)

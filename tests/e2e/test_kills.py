@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Self
 
+import aiohttp
 import pytest
 from psycopg import OperationalError
 
@@ -11,6 +12,7 @@ from orchestrator.client import ApiError
 from orchestrator.domain import ids
 from tests.e2e import processes
 from tests.e2e import upstream as upstreams
+from tests.e2e.calling import Answer, Caller
 from tests.e2e.processes import Server
 from tests.e2e.upstream import Upstream
 from tests.waiting import eventually
@@ -22,6 +24,12 @@ CLIENTS = 8
 HELD = """
 SELECT n.pid, array_agg(c.ordinal ORDER BY c.ordinal)
 FROM child c JOIN node n ON n.id = c.node WHERE c.state = 'processing' GROUP BY 1
+"""
+CALLERS = """
+SELECT n.id, n.pid, count(*)
+FROM sync_wait w JOIN node n ON n.id = w.node JOIN api_key k ON k.id = w.key_id
+WHERE k.name = %(name)s
+GROUP BY 1, 2
 """
 NOW = "SELECT clock_timestamp()"
 LIVE = "SELECT FROM parent WHERE state IN ('queued', 'processing')"
@@ -150,6 +158,50 @@ async def test_api_processes_killed_in_mid_submission(server, upstream):
     assert {query: upstream.of(query) for query in callers.accepted.values()} == {
         query: {"US": 1} for query in callers.accepted.values()
     }
+
+
+async def test_an_api_process_killed_with_callers_who_wait(server, upstream):
+    """Their places are back within 15 s; who asks again with its idempotency key has the same job.
+
+    Who waits at the other process does not notice.
+    """
+    query = "held with callers"
+    secret = await server.key("callers", sync_limit=CLIENTS)
+    calls = [asyncio.create_task(sync_call(server, secret, query, n)) for n in range(CLIENTS)]
+    await upstream.asked(query, CLIENTS)
+    node, pid, lost = max(await server.rows(CALLERS, name="callers"), key=lambda held: held[2])
+    ((killed_at,),) = await server.rows(NOW)
+    await server.kill(server.name_of(pid))
+
+    async def back() -> bool:
+        return node not in {held[0] for held in await server.rows(CALLERS, name="callers")}
+
+    await eventually(back, seconds=60)
+    ((back_at,),) = await server.rows(NOW)
+    assert (back_at - killed_at).total_seconds() < AGAIN_SECONDS
+    again = [n for n, call in enumerate(calls) if call.done()]
+    assert len(again) == lost
+    for n in again:
+        assert isinstance(calls[n].exception(), aiohttp.ClientError)
+        calls[n] = asyncio.create_task(sync_call(server, secret, query, n))
+    await eventually(lambda: all_wait(server))
+    await upstream.release(query)
+    answers = await asyncio.gather(*calls)
+    assert {answer.status for answer in answers} == {200}
+    assert {n for n, answer in enumerate(answers) if answer.replayed} == set(again)
+    assert len({answer.job for answer in answers}) == CLIENTS
+    assert upstream.of(query) == {"US": CLIENTS}
+    await all_ended(server)
+
+
+async def sync_call(server: Server, secret: str, query: str, number: int) -> Answer:
+    """A call that waits, with a connection and an idempotency key of its own."""
+    async with Caller(server.url, secret) as caller:
+        return await caller.ask(query, "site", key=f"{query} {number}", prefer="wait=120")
+
+
+async def all_wait(server: Server) -> bool:
+    return sum(held[2] for held in await server.rows(CALLERS, name="callers")) == CLIENTS
 
 
 async def test_postgres_killed_in_mid_everything(server, upstream):

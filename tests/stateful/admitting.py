@@ -1,21 +1,19 @@
-"""Submissions and fan-out: into the queue and out of it."""
+"""Submissions and fan-out: into the queue, or straight to work, and out of the queue."""
 
-from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from admission.keys import Key
-from admission.refusals import Refusal
-from orchestrator import snapshot
-from orchestrator.domain.plan import Plan
 from orchestrator.fanout import fan_out
-from orchestrator.store.lanes import Place
+from orchestrator.store import parents
 from orchestrator.submission import Accepted
+from tests.stateful.deciding import Held, explained, may_leave
 from tests.stateful.furnishing import Furnished
-from tests.stateful.model import ParentRow, may_leave
-from tests.stateful.strategies import asked, gathered, indexes, pick, plans
+from tests.stateful.strategies import Asking, asked, doors, gathered, indexes, names, picked, plans
+
+both_doors = st.tuples(st.booleans(), st.booleans())
 
 
 class Admitting(Furnished):
@@ -23,47 +21,56 @@ class Admitting(Furnished):
 
     @rule(some=st.lists(asked, min_size=1, max_size=6), then=st.booleans())
     def submit(self, some, then) -> None:
-        """Over both doors at once: exactly as many as there is room for, in each queue."""
-        room = {key.id: self.room(key) for key in self.keys}
-        wanted = Counter(pick(self.keys, index).id for _, index, _ in some)
-        answers = self.world.run(gathered(self.ask(*one) for one in some))
-        admitted = Counter(key.id for key, _, answer in answers if isinstance(answer, Accepted))
-        for answer in answers:
-            self.admit(*answer)
-        assert admitted == Counter({key: min(n, room[key]) for key, n in wanted.items()})
-        for key, _, answer in answers:
-            if isinstance(answer, Refusal):
-                told = answer.limit, answer.current, answer.requested
-                assert told == (key.limits.queue_capacity, self.rows.depth(key.id), 1)
+        """Over both doors at once: as if they had come one after the other."""
+        self.ask(some)
         if then:
             self.fan_out(both=False, parents=50)
 
-    @rule(index=indexes, plan=plans, more=st.integers(1, 2))
-    def fill(self, index, plan, more) -> None:
+    def ask(self, some: Sequence[Asking]) -> list[Any]:
+        """What each is told; in some order the model says the same."""
+        told = self.world.run(self.world.ask_all(self.keys, some, self.surfaces))
+        lanes = {(lane.surface, lane.country): lane.id for lane in self.lane_rows()}
+        rows = explained(self.rows, told, lanes)
+        assert rows is not None, (self.rows, told)
+        self.rows = rows
+        return [one.told for one in told]
+
+    @rule(index=indexes, plan=plans, name=names, sync=both_doors)
+    def same_instant(self, index, plan, name, sync) -> None:
+        """The same request through both doors, each in a mode of its own: never two jobs."""
+        some = [Asking(door, index, plan, sync[door], name) for door in (0, 1)]
+        made = [told for told in self.ask(some) if isinstance(told, Accepted)]
+        assert len(made) <= 1
+
+    @rule(
+        index=indexes,
+        again=st.lists(st.tuples(doors, st.booleans()), min_size=1, max_size=4),
+        other=st.none() | st.none() | plans,
+    )
+    def replay(self, index, again, other) -> None:
+        """A request of before, or another under its name, in either mode through either door."""
+        named = sorted(parent for parent, row in self.rows.parents.items() if row.name)
+        live = [parent for parent in named if not self.rows.parents[parent].state.ended]
+        for parent in picked(live or named, [index]):
+            row = self.rows.parents[parent]
+            place = [key.id for key in self.keys].index(row.key)
+            plan = other or self.on(parents.plans_of, [parent])[parent]
+            self.ask([Asking(door, place, plan, sync, row.name) for door, sync in again])
+
+    @rule(index=indexes, door=doors, plan=plans, sync=st.booleans(), more=st.integers(1, 2))
+    def fill(self, index, door, plan, sync, more) -> None:
         """The snapshot's headroom is what admission then does."""
-        key = pick(self.keys, index)
-        free = self.on(snapshot.take, key).headroom.asynchronous
-        assert free == self.room(key)
-        self.submit([(n % 2, index, plan) for n in range(free + more)], then=False)
-
-    def room(self, key: Key) -> int:
-        return max(0, key.limits.queue_capacity - self.rows.depth(key.id))
-
-    async def ask(self, door: int, index: int, plan: Plan) -> tuple[Key, Plan, Any]:
-        key = pick(self.keys, index)
-        return key, plan, await self.world.submitters[door].submit(key, plan, self.surfaces)
-
-    def admit(self, key: Key, plan: Plan, answer: Accepted | Refusal) -> None:
-        if isinstance(answer, Accepted):
-            known = {Place(lane.surface, lane.country): lane.id for lane in self.lanes()}
-            cells = tuple(known[Place(cell.surface, cell.region.country)] for cell in plan.cells())
-            self.rows.admit(answer.parent, ParentRow(key.id, cells, plan.priority))
+        room = self.world.run(self.world.snapshot(door, self.key(index))).headroom
+        free = room.sync if sync else room.asynchronous
+        some = [Asking(n % 2, index, plan, sync) for n in range(free + more)]
+        came = [told for told in self.ask(some) if isinstance(told, Accepted | Held)]
+        assert len(came) == free
 
     @rule(both=st.booleans(), parents=st.sampled_from([1, 50]))
     def fan_out(self, both, parents) -> None:
         """One or two at once: together they make each child once, and something moves if it may."""
-        most = {lane.id: lane.concurrency for lane in self.lanes()}
-        leaving = any(may_leave(self.rows, key.id, key.limits, most) for key in self.keys)
+        lanes = self.lanes()
+        leaving = any(may_leave(self.rows, key.id, key.limits, lanes) for key in self.keys)
         rounds = [self.world.bare(fan_out, parents=parents) for _ in range(1 + both)]
         born = sum(self.world.run(gathered(rounds)))
         seen = self.look()

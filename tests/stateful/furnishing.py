@@ -2,7 +2,7 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,17 +16,22 @@ from orchestrator.store import lanes, nodes, surfaces
 from orchestrator.store.children import Fence
 from orchestrator.store.nodes import NewNode
 from orchestrator.surfaces import SurfaceDescriptor
-from tests.stateful import checks
+from tests.stateful.checks import Seen
+from tests.stateful.rows import Breaker, Lane
 from tests.stateful.strategies import (
+    FIRST_LIMITS,
     MOST,
     SURFACES,
     descriptor,
     few,
     indexes,
+    pick,
     some_limits,
     some_surfaces,
 )
-from tests.stateful.world import World
+from tests.stateful.world import API, World
+
+ALIVE = "UPDATE node SET heartbeat_at = now() + interval '1 day' WHERE id = %(id)s"
 
 
 class Node(NamedTuple):
@@ -40,15 +45,20 @@ class Furnished(RuleBasedStateMachine):
     def __init__(self, world: World) -> None:
         super().__init__()
         self.world = world
-        self.rows = checks.Seen()
+        self.rows = Seen()
         self.keys: list[Key] = []
         self.nodes: list[Node] = []
         self.dead: set[int] = set()
         self.gone: set[int] = set()
         self.held: list[Fence] = []
         self.ends: Counter[UUID] = Counter()
-        self.surfaces = {name: descriptor(name, 2, {}) for name in SURFACES}
+        self.surfaces = {
+            name: descriptor(name, most, {})
+            for name, most in zip(SURFACES, FIRST_LIMITS, strict=True)
+        }
         world.run(world.open())
+        for door in world.doors:
+            self.keep_alive(Node(door.node, API))
         for name in SURFACES:
             self.register(self.surfaces[name])
 
@@ -58,15 +68,23 @@ class Furnished(RuleBasedStateMachine):
     def bare(self, work: Any, *args: Any, **named: Any) -> Any:
         return self.world.run(self.world.bare(work, *args, **named))
 
-    def look(self) -> checks.Seen:
+    def look(self) -> Seen:
         return self.world.run(self.world.look())
 
     @property
     def limits(self) -> dict[int, Limits]:
         return {key.id: key.limits for key in self.keys}
 
-    def lanes(self) -> Sequence[lanes.LaneRow]:
+    def lane_rows(self) -> Sequence[lanes.LaneRow]:
         return self.bare(lanes.all_lanes)
+
+    def lanes(self, served: Sequence[str] = SURFACES) -> dict[int, Lane]:
+        """What may run in the lanes of these surfaces."""
+        return {
+            lane.id: Lane(lane.concurrency, self.rows.breakers.get(lane.id, Breaker()))
+            for lane in self.lane_rows()
+            if lane.surface in served
+        }
 
     @rule(
         change=st.one_of(
@@ -81,15 +99,23 @@ class Furnished(RuleBasedStateMachine):
             case "key", limits if len(self.keys) < MOST:
                 self.new_key(limits)
             case "limits", (index, limits):
-                place = index % len(self.keys)
-                self.keys[place] = self.on(keys.set_limits, self.keys[place], limits)
+                place, allowed = index % len(self.keys), self.allowed(limits)
+                self.keys[place] = self.on(keys.set_limits, self.keys[place], allowed)
             case "surface", (name, most, of_gb):
                 self.register(descriptor(name, most, {"GB": of_gb}))
             case "node", serving if len(self.nodes) < MOST:
                 self.new_node(serving)
 
     def new_key(self, limits: Limits) -> None:
-        self.keys.append(self.on(keys.create, secrets.token_hex(8), limits=limits).key)
+        issued = self.on(keys.create, secrets.token_hex(8), limits=self.allowed(limits))
+        self.world.know(issued)
+        self.keys.append(issued.key)
+
+    def allowed(self, limits: Limits) -> Limits:
+        return limits
+
+    def key(self, index: int) -> Key:
+        return pick(self.keys, index)
 
     def register(self, surface: SurfaceDescriptor) -> None:
         self.surfaces[surface.name] = surface
@@ -102,7 +128,21 @@ class Furnished(RuleBasedStateMachine):
 
     def keep_alive(self, node: Node) -> None:
         """However slow this run: nobody dies but by a rule."""
-        later = "UPDATE node SET heartbeat_at = now() + interval '1 day' WHERE id = %(id)s"
-        assert self.world.execute(later, id=node.id) == 1
+        assert self.world.execute(ALIVE, id=node.id) == 1
         self.dead.discard(node.id)
         self.gone.discard(node.id)
+
+    def pause(self) -> None:
+        self.world.pause()
+
+    def end(self, parents: Iterable[UUID]) -> None:
+        """These have ended; whoever is answered now goes."""
+        parents = list(parents)
+        self.ends.update(parents)
+        self.left([], parents)
+
+    def left(self, callers: Iterable[int], ended: Iterable[UUID]) -> None:
+        """These callers went, and those who are answered."""
+        before = self.rows.callers
+        still = self.world.run(self.world.still(before, callers, ended))
+        self.rows.leave(before.keys() - still.keys())

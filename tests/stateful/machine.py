@@ -1,32 +1,35 @@
 """The machine: what users, workers and accidents do, in any order, checked after each step."""
 
+import sys
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
-from orchestrator import snapshot
+from admission import usage
 from orchestrator.fanout import fan_out
-from orchestrator.store import children
+from orchestrator.store import children, waits
 from orchestrator.store.children import Fence
-from orchestrator.submission import Accepted
-from tests.stateful import checks
+from tests.stateful import checks, snapshots
+from tests.stateful.pacing import Pacing
+from tests.stateful.storm import Storm
 from tests.stateful.strategies import (
     SURFACES,
     asked,
     deeds,
+    doors,
     gathered,
     indexes,
     outcome,
     pick,
+    picked,
     some_limits,
 )
-from tests.stateful.working import Working
 
 MANY_ROUNDS = 300
 
 
-class Machine(Working):
+class Machine(Pacing):
     """Everything, against the model of `tests.stateful.model`."""
 
     @initialize(
@@ -41,24 +44,32 @@ class Machine(Working):
         if work:
             self.submit(work, then=True)
             self.claim(0, 4)
+        self.before = self.rows.copy()
 
     @rule(some=st.lists(deeds, min_size=2, max_size=6))
     def all_at_once(self, some) -> None:
         """Whatever happens at the same moment: nothing is lost, doubled or past its limit."""
-        storm = checks.Storm(before=self.rows.copy())
+        storm = Storm(before=self.rows.copy(), dead=self.dead)
         self.world.run(gathered(self.do(storm, *deed) for deed in some))
+        self.pause()
+        came = storm.before.callers | storm.joined
+        waiting = self.world.run(self.world.still(came, storm.left, storm.ended))
         seen = self.look()
-        most = {lane.id: lane.concurrency for lane in self.lanes()}
-        storm.judge(seen, most, self.limits)
+        storm.judge_callers(waiting, seen)
+        storm.judge(seen, {lane.id: lane.concurrency for lane in self.lane_rows()}, self.limits)
+        seen.finished = self.rows.finished
         self.rows = seen
         self.held += storm.fences
         self.ends.update(storm.ended)
 
-    async def do(self, storm: checks.Storm, deed: str, how: Any) -> None:
+    async def do(self, storm: Storm, deed: str, how: Any) -> None:
         match deed:
             case "submit":
-                _, _, answer = await self.ask(*how)
-                storm.admitted += [answer.parent] if isinstance(answer, Accepted) else []
+                storm.admit(await self.world.ask(self.keys, how, self.surfaces))
+            case "leave":
+                callers = picked(sorted(storm.before.callers.keys() - storm.left), how)
+                storm.left.update(callers)
+                await self.world.leave(callers)
             case "fan out":
                 storm.born += await self.world.bare(fan_out)
             case "claim":
@@ -73,30 +84,39 @@ class Machine(Working):
                 await self.world.bare(children.stage)
             case "rescue":
                 storm.ended += (await self.world.on(children.rescue)).parents
+                await self.world.bare(waits.forget_dead)
 
-    @rule(index=indexes)
-    def snapshot(self, index) -> None:
-        key = pick(self.keys, index)
-        checks.snapshot(self.on(snapshot.take, key), key, self.rows, self.lanes())
+    @rule(index=indexes, door=doors)
+    def snapshot(self, index, door) -> None:
+        key = self.key(index)
+        taken = self.world.run(self.world.snapshot(door, key))
+        snapshots.true(taken, key, self.rows, self.lane_rows())
+        assert self.on(usage.taken, key.id) == self.rows.taken(key.id, key.limits)
 
     @invariant()
     def the_rows_are_as_the_model_says(self) -> None:
         seen = self.look()
         assert seen.parents == self.rows.parents
         assert seen.children == self.rows.children
+        assert seen.callers == self.rows.callers
+        assert seen.breakers == self.rows.breakers
         checks.consistent(seen)
+        checks.attended(seen)
+        checks.within_admission(self.before, seen, self.limits)
         assert seen.differences == []
         checks.ended_once(self.rows.finished, seen, self.ends)
         self.rows.finished = seen.finished
+        self.before = seen
 
     def drain(self) -> None:
         """Nothing is stuck: with one living node that serves all, everything ends."""
-        self.world.execute("DELETE FROM node")
+        self.world.execute("DELETE FROM node WHERE kind = 'worker'")
         self.dead |= {node.id for node in self.nodes}
         self.nodes.clear()
         self.new_node(SURFACES)
         for _ in range(MANY_ROUNDS):
             self.rescue(300)
+            self.pauses_end()
             self.stage(hours=True)
             self.fan_out(both=False, parents=50)
             self.claim(0, 100)
@@ -104,10 +124,14 @@ class Machine(Working):
             if not self.rows.live():
                 break
         assert self.rows.live() == []
+        self.world.run(self.world.ended())
         self.the_rows_are_as_the_model_says()
 
     def teardown(self) -> None:
+        """All ends, unless something went wrong already: that is what is to be told."""
+        failed = sys.exc_info()[0] is not None
         try:
-            self.drain()
+            if not failed:
+                self.drain()
         finally:
             self.world.run(self.world.close())

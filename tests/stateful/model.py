@@ -1,4 +1,4 @@
-"""What must be true, in plain Python: parents and children as rows, without a database.
+"""What must be true, in plain Python: what each event makes of the rows, without a database.
 
 Who is chosen (which parent leaves its queue, which child is claimed) is the database's affair; what
 follows from the choice is said here, so that after each step the rows can be compared as a whole.
@@ -6,89 +6,48 @@ follows from the choice is said here, so that after each step the rows can be co
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
 from uuid import UUID
 
-from admission.limits import Limits
 from orchestrator.domain import rollup
 from orchestrator.domain.states import ChildState, ParentState
-from orchestrator.store.children import Claimed, Completed, Failed, Fence, GivenBack, Outcome, Retry
+from orchestrator.store.children import Claimed, Completed, Failed, GivenBack, Outcome, Retry
 from orchestrator.store.children.rescue import LOST_LIMIT
-
-Cell = tuple[UUID, int]
-
-
-class ParentRow(NamedTuple):
-    key: int
-    lanes: tuple[int, ...]
-    priority: int
-    state: ParentState = ParentState.QUEUED
-    done: int = 0
-    failed: int = 0
-    run: int = 1
-
-
-class ChildRow(NamedTuple):
-    key: int
-    lane: int
-    state: ChildState = ChildState.QUEUED
-    attempt: int = 0
-    lost: int = 0
-    claim: int | None = None
-    node: int | None = None
-    logged: int = 0
-    capture: str | None = None
-    error: str | None = None
-    due: bool = False
+from orchestrator.store.children.settle import STRIKES
+from tests.stateful.rows import SYNC_FIRST, Breaker, CallerRow, Cell, ChildRow, ParentRow, Rows
 
 
 @dataclass(kw_only=True)
-class Rows:
-    """All parents and children of a moment, modelled or read."""
-
-    parents: dict[UUID, ParentRow] = field(default_factory=dict)
-    children: dict[Cell, ChildRow] = field(default_factory=dict)
-
-    def fences(self) -> list[Fence]:
-        """What the owners of running children hold."""
-        running = sorted(
-            (cell, child.claim) for cell, child in self.children.items() if child.claim is not None
-        )
-        return [Fence(*cell, claim) for cell, claim in running]
-
-    def depth(self, key: int) -> int:
-        return sum(
-            parent.key == key and parent.state is ParentState.QUEUED
-            for parent in self.parents.values()
-        )
-
-    def queue(self, key: int) -> list[ParentRow]:
-        return [p for p in self.parents.values() if p.key == key and p.state is ParentState.QUEUED]
-
-    def by_lane(self, *states: ChildState) -> Counter[int]:
-        return Counter(child.lane for child in self.children.values() if child.state in states)
-
-    def by_key(self, *states: ChildState) -> Counter[int]:
-        return Counter(child.key for child in self.children.values() if child.state in states)
-
-    def cells(self, *states: ChildState) -> list[Cell]:
-        return sorted(cell for cell, child in self.children.items() if child.state in states)
-
-    def live(self) -> list[UUID]:
-        return [parent for parent, row in self.parents.items() if not row.state.ended]
+class Model(Rows):
+    """Rows that change as the database's must."""
 
     def admit(self, parent: UUID, row: ParentRow) -> None:
+        assert parent not in self.parents
         self.parents[parent] = row
+        if row.sync:
+            self.fan_out(parent)
+
+    def wait(self, caller: int, row: CallerRow) -> None:
+        assert caller not in self.callers
+        self.callers[caller] = row
+
+    def leave(self, callers: Iterable[int]) -> None:
+        """A parent whose last caller leaves is detached."""
+        left = {self.callers.pop(caller).parent for caller in callers if caller in self.callers}
+        for parent in left:
+            row = self.parents[parent]
+            if row.mode == "sync" and not row.state.ended and not self.waited_for(parent):
+                self.parents[parent] = row._replace(mode="detached")
 
     def fan_out(self, parent: UUID) -> int:
-        """The parent leaves its queue; how many children that makes."""
+        """The parent goes to work; how many children that makes."""
         row = self.parents[parent]
         assert row.state is ParentState.QUEUED
         self.parents[parent] = row._replace(state=ParentState.PROCESSING)
+        priority = row.priority + SYNC_FIRST * row.sync
         for ordinal, lane in enumerate(row.lanes, 1):
             assert (parent, ordinal) not in self.children
-            self.children[parent, ordinal] = ChildRow(row.key, lane)
+            self.children[parent, ordinal] = ChildRow(row.key, lane, priority)
         return len(row.lanes)
 
     def claim(self, node: int, token: int, claimed: Iterable[Claimed]) -> None:
@@ -103,17 +62,33 @@ class Rows:
 
     def settle(self, outcomes: Sequence[Outcome]) -> tuple[int, set[UUID]]:
         """How many outcomes count (the first of a living fence), and the parents that end."""
-        changed, ended = 0, set()
+        ended: set[UUID] = set()
+        counted: list[tuple[int, Outcome]] = []
         for outcome in outcomes:
             parent, ordinal, claim = outcome.fence
             row = self.children.get((parent, ordinal))
             if row is None or row.claim != claim:
                 continue
-            changed += 1
+            counted.append((row.lane, outcome))
             self.children[parent, ordinal] = settled = _settled(row, outcome)
             if settled.state.ended and self._ended(parent, settled.state):
                 ended.add(parent)
-        return changed, ended
+        self._strike(counted)
+        return len(counted), ended
+
+    def _strike(self, outcomes: Sequence[tuple[int, Outcome]]) -> None:
+        """Failures in a row open a breaker; a child that came home closes it."""
+        healthy = {lane for lane, outcome in outcomes if isinstance(outcome, Completed)}
+        failures = Counter(lane for lane, one in outcomes if isinstance(one, Retry | Failed))
+        for lane in healthy:
+            self.breakers.pop(lane, None)
+        for lane in failures.keys() - healthy:
+            before = self.breakers.get(lane, Breaker())
+            if before.state == "closed":
+                now = min(STRIKES, before.failures + failures[lane])
+                self.breakers[lane] = Breaker(now, "open" if now == STRIKES else "closed")
+            elif before.state == "half open":
+                self.breakers[lane] = Breaker(before.failures + 1, "open")
 
     def stage(self, cells: Iterable[Cell]) -> None:
         for cell in cells:
@@ -163,27 +138,3 @@ def _settled(row: ChildRow, outcome: Outcome) -> ChildRow:
             return row._replace(state=ChildState.FAILED, error=failure.code)
         case GivenBack():
             return row._replace(state=ChildState.QUEUED, attempt=row.attempt - 1)
-
-
-def may_leave(rows: Rows, key: int, limits: Limits, lanes: dict[int, int]) -> bool:
-    """Whether some parent of this key has room to leave its queue for; `lanes` has their limits.
-
-    An idle key may fill a lane to four times its limit, so that its first parent ever leaves.
-    """
-    waiting = ChildState.QUEUED, ChildState.RETRYING
-    used = rows.by_key(*waiting, ChildState.PROCESSING)[key]
-    load = rows.by_lane(*waiting)
-    full = {lane for lane, limit in lanes.items() if load[lane] >= limit * (2 if used else 4)}
-    room = used < 2 * limits.concurrency
-    return room and any(full.isdisjoint(parent.lanes) for parent in rows.queue(key))
-
-
-def may_start(rows: Rows, limits: dict[int, Limits], lanes: dict[int, int]) -> bool:
-    """Whether some queued child has room in its lane (`lanes` has those served) and its key."""
-    in_lane, of_key = (count(ChildState.PROCESSING) for count in (rows.by_lane, rows.by_key))
-    return any(
-        child.state is ChildState.QUEUED
-        and in_lane[child.lane] < lanes.get(child.lane, 0)
-        and of_key[child.key] < limits[child.key].concurrency
-        for child in rows.children.values()
-    )

@@ -1,8 +1,8 @@
-"""What the machine draws: limits, plans, endings, deeds."""
+"""What the machine draws: limits, plans, submissions, endings, deeds."""
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
@@ -14,20 +14,37 @@ from orchestrator.store.children import Completed, Failed, Fence, GivenBack, Out
 from orchestrator.surfaces import SurfaceDescriptor
 
 SURFACES = ("chat", "maps", "news")
+FIRST_LIMITS = (4, 2, 6)
+"""How many children of each surface may run in a lane to begin with."""
 WHERE = (Region("US"), Region("GB"), Region("US", "Boston"))
 BROKEN = Failure(code="CONNECT_FAILED", message="nobody answers", retryable=True)
 MOST = 5
 """Keys, and nodes, at most."""
+CAPTURE = (
+    '{"answer": {"text": "by %d"}, "evidence": {}, "provenance": {"adapter": "simulator",'
+    ' "method": "simulator", "region": {"requested": "US"}}}'
+)
+
+
+class Asking(NamedTuple):
+    """A submission through a door, by a key: to be queued or waited for, perhaps under a name."""
+
+    door: int
+    key: int
+    plan: Plan
+    sync: bool = False
+    name: str | None = None
+
 
 indexes = st.integers(0, 30)
 doors = st.integers(0, 1)
-few = st.integers(1, 4)
+few = st.sampled_from([4, 1, 2, 3, 6])
 some_limits = st.builds(
     Limits,
-    requests_per_minute=st.just(600),
-    sync_limit=st.just(8),
+    requests_per_minute=st.sampled_from([60, 6, 180]),
+    sync_limit=st.sampled_from([2, 1, 3, 0, 6]),
     queue_capacity=st.sampled_from([5, 2, 1, 0, 9]),
-    concurrency=st.sampled_from([4, 2, 1, 9]),
+    concurrency=st.sampled_from([4, 2, 9, 1]),
     weight=st.sampled_from([0.5, 1.0, 2.0]),
 )
 some_surfaces = st.lists(st.sampled_from(SURFACES), min_size=1, max_size=2, unique=True)
@@ -38,10 +55,18 @@ plans = st.builds(
     regions=st.lists(st.sampled_from(WHERE), min_size=1, max_size=2, unique=True).map(tuple),
     priority=st.integers(1, 3),
 )
-asked = st.tuples(doors, indexes, plans)
+rushes = st.sampled_from(
+    [
+        Plan(query="q", surfaces=SURFACES, regions=WHERE),
+        Plan(query="q", surfaces=SURFACES[:1], regions=WHERE[:1]),
+    ]
+)
+names = st.sampled_from("abcdefgh")
+asked = st.builds(Asking, doors, indexes, plans, st.booleans(), st.none() | names)
 endings = st.sampled_from(["completed", "completed", "failed", "retry", "later", "given back"])
 deeds = st.one_of(
     st.tuples(st.just("submit"), asked),
+    st.tuples(st.just("leave"), st.lists(indexes, min_size=1, max_size=3)),
     st.tuples(st.just("fan out"), st.none()),
     st.tuples(st.just("claim"), st.tuples(indexes, st.integers(1, 8))),
     st.tuples(st.just("settle"), st.lists(st.tuples(indexes, endings), max_size=4)),
@@ -64,7 +89,7 @@ def descriptor(name: str, most: int, regions: dict[str, int]) -> SurfaceDescript
 def outcome(fence: Fence, how: str) -> Outcome:
     match how:
         case "completed":
-            return Completed(fence, f'"by {fence.claim}"')
+            return Completed(fence, CAPTURE % fence.claim)
         case "failed":
             return Failed(fence, BROKEN)
         case "retry" | "later":
@@ -75,6 +100,11 @@ def outcome(fence: Fence, how: str) -> Outcome:
 
 def pick(some: Sequence[Any], index: int) -> Any:
     return some[index % len(some)]
+
+
+def picked(some: Sequence[Any], indexes: Sequence[int]) -> list[Any]:
+    """Distinct ones; none of none."""
+    return list(dict.fromkeys(pick(some, index) for index in indexes)) if some else []
 
 
 async def gathered(work: Any) -> list[Any]:

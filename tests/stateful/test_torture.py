@@ -13,7 +13,7 @@ from psycopg import AsyncConnection, IsolationLevel
 from admission import keys
 from admission.limits import Limits
 from orchestrator.fanout import fan_out
-from orchestrator.store import children, counters, nodes, surfaces
+from orchestrator.store import children, counters, nodes, surfaces, waits
 from orchestrator.store.children import Completed, Fence
 from orchestrator.store.nodes import NewNode
 from orchestrator.surfaces import SurfaceDescriptor
@@ -36,10 +36,31 @@ WHERE datname = current_database() AND application_name = 'parallax'
 ORDER BY random() LIMIT 1
 """
 PAST_A_LIMIT = """
+WITH sync AS (
+  SELECT u.key_id, u.sync_limit, u.detached,
+         (SELECT count(*) FROM sync_wait w WHERE w.key_id = u.key_id) AS callers,
+         (SELECT count(*) FROM parent p WHERE p.key_id = u.key_id AND p.mode <> 'async'
+                                          AND p.finished_at IS NULL) AS unfinished
+  FROM usage u)
 SELECT 'depth', key_id, depth, capacity FROM usage WHERE depth > capacity
-UNION ALL SELECT 'key', key_id, processing, concurrency FROM usage WHERE processing > concurrency
+UNION ALL SELECT 'sync', key_id, callers + greatest(0, detached - sync_limit), sync_limit FROM sync
+          WHERE callers + greatest(0, detached - sync_limit) > sync_limit
+UNION ALL SELECT 'unfinished', key_id, unfinished, 2 * sync_limit FROM sync
+          WHERE unfinished > 2 * sync_limit
+UNION ALL SELECT 'key', key_id, processing, concurrency + sync_limit FROM usage
+          WHERE processing > concurrency + sync_limit
+UNION ALL SELECT 'key, async', key_id, processing - sync_processing, concurrency FROM usage
+          WHERE processing - sync_processing > concurrency
 UNION ALL SELECT 'lane', l.id, x.processing, l.concurrency FROM lane l
           JOIN lane_load x ON x.lane_id = l.id WHERE x.processing > l.concurrency
+UNION ALL SELECT 'lane, async', l.id, x.processing - x.sync_processing, l.concurrency FROM lane l
+          JOIN lane_load x ON x.lane_id = l.id
+          WHERE x.processing - x.sync_processing > l.concurrency - (l.concurrency >= 4)::int
+"""
+FORGOTTEN = """
+SELECT id, key_id FROM parent p
+WHERE mode = 'sync' AND finished_at IS NULL
+  AND NOT EXISTS (SELECT FROM sync_wait w WHERE w.parent_id = p.id)
 """
 NOT_ADDING_UP = """
 SELECT p.id, p.state, p.total, p.done, p.failed, c.n, c.ended
@@ -66,7 +87,7 @@ async def audit(url: str, faults: list[Any], done: asyncio.Event) -> int:
         while not done.is_set():
             async with connection.transaction():
                 faults += await counters.differences(connection)
-                for check in (PAST_A_LIMIT, NOT_ADDING_UP):
+                for check in (PAST_A_LIMIT, NOT_ADDING_UP, FORGOTTEN):
                     faults += await (await connection.execute(check)).fetchall()
             audits += 1
             await asyncio.sleep(0.02)
@@ -95,6 +116,9 @@ async def drain(connection: AsyncConnection) -> None:
     """One last worker ends everything."""
     node = await nodes.register(connection, NewNode("drain", 1, 200, NAMES))
     await connection.execute("DELETE FROM node WHERE id <> %s", [node])
+    await connection.execute("UPDATE lane SET failures = 0, open_until = NULL")
+    while await waits.forget_dead(connection):
+        pass
     live = "SELECT FROM parent WHERE state IN ('queued', 'processing') LIMIT 1"
     for token in range(1, 10_000):
         async with connection.transaction():
@@ -114,11 +138,16 @@ async def drain(connection: AsyncConnection) -> None:
 
 async def furnish(connection: AsyncConnection) -> None:
     for n in range(5):
-        limits = Limits(queue_capacity=30, concurrency=random.choice([5, 15]), weight=1.0 + n % 2)
+        limits = Limits(
+            queue_capacity=30,
+            sync_limit=random.choice([3, 8]),
+            concurrency=random.choice([5, 15]),
+            weight=1.0 + n % 2,
+        )
         await keys.create(connection, f"key{n}", limits=limits)
     for n, name in enumerate(NAMES):
         one = SurfaceDescriptor(
-            name=name, adapter="simulator", method="simulator", options_schema={}, concurrency=5 + n
+            name=name, adapter="simulator", method="simulator", options_schema={}, concurrency=3 + n
         )
         await surfaces.register(connection, [one])
 
@@ -138,20 +167,25 @@ async def test_nothing_is_lost_doubled_or_stuck_whoever_dies(database):
         await drain(connection)
         did = Counter(made.all_told("did"))
         admitted = len(made.all_told("admitted"))
-        _log.info("kills %d audits %d admitted %d %s", kills, audits, admitted, dict(did))
+        told = Counter(made.all_told("told")) + Counter(made.all_told("refused"))
+        _log.info("kills %d audits %d %s %s", kills, audits, dict(told), dict(did))
         assert made.all_told("error") == []
         assert faults == []
         assert await counters.differences(connection) == []
         assert await (await connection.execute(NOT_ADDING_UP)).fetchall() == []
         await acknowledged(connection, made)
         assert admitted > 100
+        assert told["Replayed"] > 20
+        assert await (await connection.execute("SELECT FROM sync_wait")).fetchall() == []
         assert kills > SECONDS
 
 
 async def acknowledged(connection: AsyncConnection, made: Nursery) -> None:
-    """Whatever was answered is there."""
+    """Whatever was answered is there; a name was always answered with the same parent."""
     stored = await (await connection.execute("SELECT id::text FROM parent")).fetchall()
     assert set(made.all_told("admitted")) <= {parent for (parent,) in stored}
+    names = {(key, name): parent for key, name, parent in made.all_told("named")}
+    assert all(names[key, name] == parent for key, name, parent in made.all_told("named"))
     kept = set(await (await connection.execute(KEPT)).fetchall())
     assert {tuple(end) for ends in made.all_told("completed") for end in ends} <= kept
     ends = Counter(parent for parents in made.all_told("ended") for parent in parents)

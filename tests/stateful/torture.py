@@ -6,35 +6,26 @@ were answered on file descriptor 1, a line each, as JSON.
 """
 
 import asyncio
-import json
 import os
-import random
 import secrets
 import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
-import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from admission import keys
-from admission.keys import Key
-from orchestrator import db, snapshot
+from orchestrator import db
 from orchestrator.domain.envelope import Failure
-from orchestrator.domain.plan import Plan
-from orchestrator.domain.regions import Region
 from orchestrator.fanout import fan_out
 from orchestrator.settings import Settings
 from orchestrator.store import children, nodes, surfaces
 from orchestrator.store.children import Completed, Failed, Fence, GivenBack, Outcome, Retry
 from orchestrator.store.nodes import NewNode
-from orchestrator.submission import Accepted, Submitter
-from tests.stateful import checks
+from tests.stateful.callers import Callers, tell
 
 LONGEST_LIFE_SECONDS = 600
-COUNTRIES = ("US", "GB", "DE")
 BROKEN = Failure(code="CONNECT_FAILED", message="nobody answers", retryable=True)
 BURY_THE_LIVING = """
 UPDATE node SET heartbeat_at = now() - interval '11 seconds'
@@ -42,15 +33,12 @@ WHERE id = (SELECT id FROM node ORDER BY random() LIMIT 1)
 """
 
 
-class Client:
+class Client(Callers):
     """An API process and a worker in one, without scruples."""
 
     def __init__(self, pool: AsyncConnectionPool, seed: int) -> None:
-        self._pool = pool
-        self._random = random.Random(seed)
-        self._submitter = Submitter(pool)
+        super().__init__(pool, seed)
         self._held: list[Fence] = []
-        self._keys: list[Key] = []
         self._new = NewNode("torture", os.getpid(), 20, ())
 
     async def live(self) -> None:
@@ -60,6 +48,7 @@ class Client:
             self._surfaces = {surface.name: surface for surface in known}
             self._new = self._new._replace(surfaces=tuple(self._surfaces))
             self._node = await nodes.register(connection, self._new)
+            self._api = await nodes.register(connection, self._new._replace(kind="api"))
         door = asyncio.create_task(self._submitter.run())
         deeds, weights = zip(*self._deeds(), strict=True)
         end = time.monotonic() + LONGEST_LIFE_SECONDS
@@ -70,6 +59,9 @@ class Client:
     def _deeds(self) -> list[tuple[Callable[[], Awaitable[None]], int]]:
         return [
             (self._submit, 10),
+            (self._leave, 6),
+            (self._sweep, 1),
+            (self._forget_dead, 3),
             (self._fan_out, 8),
             (self._claim, 14),
             (self._settle, 22),
@@ -79,33 +71,6 @@ class Client:
             (self._look, 3),
             (self._change_lanes, 1),
         ]
-
-    async def _attempt(self, deed: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await deed()
-        except (psycopg.Error, PoolTimeout) as error:
-            state = getattr(error, "sqlstate", None)  # None: the connection is gone
-            if state is not None and not isinstance(error, psycopg.errors.AdminShutdown):
-                tell(error=state, deed=deed.__name__, why=str(error)[:300])
-        else:
-            tell(did=deed.__name__)
-
-    async def _submit(self) -> None:
-        some = range(self._random.randint(1, 8))
-        await asyncio.gather(*(self._attempt(self._submit_one) for _ in some))
-
-    async def _submit_one(self) -> None:
-        names = self._random.sample(sorted(self._surfaces), self._random.randint(1, 3))
-        countries = self._random.sample(COUNTRIES, self._random.randint(1, 2))
-        plan = Plan(
-            query="q",
-            surfaces=tuple(names),
-            regions=tuple(map(Region, countries)),
-            priority=self._random.randint(1, 10),
-        )
-        key = self._random.choice(self._keys)
-        answer = await self._submitter.submit(key, plan, self._surfaces)
-        tell(**{"admitted": str(answer.parent)} if isinstance(answer, Accepted) else {"refused": 1})
 
     async def _fan_out(self) -> None:
         async with self._pool.connection() as connection:
@@ -157,27 +122,17 @@ class Client:
         tell(ended=[str(parent) for parent in rescued.parents])
 
     async def _judge(self) -> None:
-        """Somebody, probably alive, is judged dead; this node beats."""
+        """Somebody, probably alive, is judged dead; these nodes beat."""
         async with self._pool.connection() as connection:
             await connection.execute(BURY_THE_LIVING)
-            await connection.execute(nodes.BEAT, {"id": self._node, **self._beat()})
-
-    def _beat(self) -> dict[str, Any]:
-        return {**self._new._asdict(), "surfaces": list(self._new.surfaces)}
-
-    async def _look(self) -> None:
-        async with self._pool.connection() as connection:
-            checks.equations(await snapshot.take(connection, self._random.choice(self._keys)))
+            for node, kind in ((self._node, "worker"), (self._api, "api")):
+                columns = self._new._replace(kind=kind).columns
+                await connection.execute(nodes.BEAT, {"id": node, **columns})
 
     async def _change_lanes(self) -> None:
         """A worker registers the same surfaces again."""
         async with self._pool.connection() as connection, connection.transaction():
             await surfaces.register(connection, list(self._surfaces.values()))
-
-
-def tell(**what: Any) -> None:
-    """One line in one write, so that lines of several clients do not mix."""
-    os.write(1, json.dumps(what).encode() + b"\n")
 
 
 async def client(url: str, seed: int) -> None:

@@ -11,48 +11,66 @@ from orchestrator.domain.states import ChildState
 from orchestrator.store import children, nodes
 from orchestrator.store.children import Claimed, Fence, Outcome
 from orchestrator.store.children.rescue import LOST_LIMIT
+from orchestrator.store.children.settle import STRIKES
 from tests.stateful import checks
-from tests.stateful.admitting import Admitting
+from tests.stateful.deciding import may_start
 from tests.stateful.furnishing import Node
-from tests.stateful.model import Cell, may_start
-from tests.stateful.strategies import endings, gathered, indexes, outcome, pick
+from tests.stateful.rows import Breaker, Cell, Lane, Rows
+from tests.stateful.strategies import Asking, endings, gathered, indexes, outcome, pick, rushes
+from tests.stateful.waiting import FORGET, GROW_OLD, Waiting
 
-GROW_OLD = "UPDATE node SET heartbeat_at = now() - interval '11 seconds' WHERE id = %(id)s"
-FORGET = "DELETE FROM node WHERE id = %(id)s"
+STRUCK = "UPDATE lane SET failures = %(failures)s WHERE id = %(id)s"
+PAUSED_ENOUGH = """
+UPDATE lane SET open_until = now() - interval '1 day' WHERE open_until IS NOT NULL
+"""
 
 
-class Working(Admitting):
+class Working(Waiting):
     """Nodes that claim, settle late or twice, die and come back."""
 
     @rule(index=indexes, slots=st.sampled_from([12, 1, 4]))
     def claim(self, index, slots) -> None:
-        """Never past a limit as it is now; never nothing where something may start."""
+        """Never past a limit as it is now; never nothing where something may start; sync first."""
         node = pick(self.nodes, index)
-        before, served = self.rows.copy(), node.new.surfaces
-        most = {lane.id: lane.concurrency for lane in self.lanes() if lane.surface in served}
-        claimed = self.claimed([self.claiming(node, slots)], most)
+        before, lanes = self.rows.copy(), self.lanes(node.new.surfaces)
+        claimed = self.claimed([self.claiming(node, slots)], lanes)
         assert len(claimed) <= slots
-        assert bool(claimed) == may_start(before, self.limits, most)
+        may = may_start(before, self.limits, lanes)
+        assert bool(claimed) == bool(may)
+        started = [before.children[cell] for cell in claimed]
+        assert any(child.sync for child in started) == any(child.sync for child in may)
+        for cell, child in zip(claimed, started, strict=True):
+            better = [one for one in before.cells(ChildState.QUEUED) if one not in claimed]
+            assert not any(_before(before, one, cell) for one in better), (child, better)
 
     @rule(claims=st.lists(st.tuples(indexes, st.integers(1, 8)), min_size=2, max_size=4))
     def claim_at_once(self, claims) -> None:
         """Nor do several nodes together: each child has one owner, each limit holds."""
-        most = {lane.id: lane.concurrency for lane in self.lanes()}
-        self.claimed([self.claiming(pick(self.nodes, n), slots) for n, slots in claims], most)
+        work = [self.claiming(pick(self.nodes, n), slots) for n, slots in claims]
+        self.claimed(work, self.lanes())
+
+    @rule(index=indexes, plan=rushes, sync=st.booleans(), slots=st.sampled_from([60, 1, 3]))
+    def rush(self, index, plan, sync, slots) -> None:
+        """More work than may run, of both kinds or of the one that is not waited for."""
+        some = [Asking(n % 2, index, plan, sync and n % 3 > 0) for n in range(9)]
+        self.ask(some)
+        self.fan_out(both=False, parents=50)
+        for node in range(len(self.nodes)):
+            self.claim(node, slots)
 
     async def claiming(self, node: Node, slots: int) -> tuple[Node, int, list[Claimed]]:
         token, served = secrets.randbits(62), node.new.surfaces
         named = {"node": node.id, "token": token, "surfaces": served}
         return node, token, await self.world.bare(children.claim, slots=slots, **named)
 
-    def claimed(self, claims: Sequence[Any], most: dict[int, int]) -> list[Cell]:
+    def claimed(self, claims: Sequence[Any], lanes: dict[int, Lane]) -> list[Cell]:
         before, cells = self.rows.copy(), []
         for node, token, claimed in self.world.run(gathered(claims)):
             self.rows.claim(node.id, token, claimed)
             self.held += [Fence(*child[:2], token) for child in claimed]
             cells += [child[:2] for child in claimed]
-        assert all(self.rows.children[cell].lane in most for cell in cells)
-        checks.within_limits(before, self.rows, most, self.limits)
+        assert all(self.rows.children[cell].lane in lanes for cell in cells)
+        checks.within_limits(before, self.rows, self.lanes(), self.limits)
         return cells
 
     @rule(some=st.lists(st.tuples(indexes, endings), min_size=1, max_size=8), twice=st.booleans())
@@ -78,9 +96,28 @@ class Working(Admitting):
         changed, ended = self.rows.settle(outcomes)
         times = [self.world.bare(children.settle, outcomes) for _ in range(1 + twice)]
         settled = self.world.run(gathered(times))
+        self.pause()
         assert sum(one.children for one in settled) == changed
-        self.ends.update(parent for one in settled for parent in one.parents)
         assert {parent for one in settled for parent in one.parents} == ended
+        self.end(parent for one in settled for parent in one.parents)
+
+    @rule(index=indexes, nearly=st.booleans())
+    def strike(self, index, nearly) -> None:
+        """A lane has failed so often that once more opens its breaker, or its pause is over."""
+        lanes = self.lanes()
+        if nearly and lanes:
+            lane = pick(sorted(lanes), index)
+            if lanes[lane].breaker.state == "closed":
+                self.world.execute(STRUCK, id=lane, failures=STRIKES - 1)
+                self.rows.breakers[lane] = Breaker(STRIKES - 1)
+        else:
+            self.pauses_end()
+
+    def pauses_end(self) -> None:
+        self.world.execute(PAUSED_ENOUGH)
+        for lane, breaker in self.rows.breakers.items():
+            if breaker.state == "open":
+                self.rows.breakers[lane] = breaker._replace(state="half open")
 
     @rule(hours=st.booleans())
     def stage(self, hours) -> None:
@@ -125,7 +162,7 @@ class Working(Admitting):
         queued, failed, ended = self.rows.rescue(orphans[:most])
         rescued = self.on(children.rescue, most=most)
         assert (rescued.queued, rescued.failed, set(rescued.parents)) == (queued, failed, ended)
-        self.ends.update(rescued.parents)
+        self.end(rescued.parents)
 
     @rule(index=indexes, forgotten=st.booleans())
     def die_again_and_again(self, index, forgotten) -> None:
@@ -135,7 +172,16 @@ class Working(Admitting):
             self.die(index, 300, forgotten, back=True)
 
     def bury(self) -> None:
+        """Whom nothing is left of, neither children nor callers."""
         running = {row.node for row in self.rows.children.values()}
-        nameless = self.dead - self.gone - running
+        waiting = {row.node for row in self.rows.callers.values()}
+        nameless = self.dead - self.gone - running - waiting
         assert set(self.on(nodes.bury)) == nameless
         self.gone |= nameless
+
+
+def _before(rows: Rows, one: Cell, other: Cell) -> bool:
+    """Whether one of two children of a key starts first: those of one lane, in one mode."""
+    first, second = rows.children[one], rows.children[other]
+    same = (first.key, first.lane, first.sync) == (second.key, second.lane, second.sync)
+    return same and (-first.priority, one) < (-second.priority, other)

@@ -4,20 +4,28 @@ It is called from synchronous code: one event loop that runs while it is asked f
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Concatenate, LiteralString, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection, IsolationLevel
+from psycopg import AsyncConnection
 
-from orchestrator import db
-from orchestrator.domain.states import ChildState, ParentState
+from admission.keys import Issued, Key
+from orchestrator import db, snapshot
+from orchestrator.domain.snapshot import Snapshot
 from orchestrator.settings import Settings
-from orchestrator.store import counters
-from orchestrator.submission import Submitter
+from orchestrator.store import nodes, waits
+from orchestrator.store.nodes import NewNode
+from orchestrator.surfaces import SurfaceDescriptor
+from tests.stateful import looking
 from tests.stateful.checks import Seen
-from tests.stateful.model import ChildRow, ParentRow
+from tests.stateful.deciding import Asked
+from tests.stateful.doors import Door
+from tests.stateful.rows import CallerRow
+from tests.stateful.strategies import Asking, gathered, pick
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,16 +35,24 @@ CLEAN = """
 SET session_replication_role = replica;
 DELETE FROM child; DELETE FROM parent; DELETE FROM node; DELETE FROM surface; DELETE FROM lane;
 DELETE FROM lane_load; DELETE FROM inflight; DELETE FROM backlog; DELETE FROM usage;
+DELETE FROM sync_wait; DELETE FROM rate_lot; DELETE FROM rate_bucket;
 DELETE FROM api_secret; DELETE FROM api_key;
 SET session_replication_role = origin
 """
-PARENTS = "SELECT id, key_id, lanes, priority, state, done, failed, run, finished_at FROM parent"
-CHILDREN = """
-SELECT parent_id, ordinal, key_id, lane_id, state, attempt, lost, claim, node,
-       coalesce(cardinality(log), 0), result::text, error ->> 'code',
-       coalesce(run_at <= now(), false)
-FROM child
+# In the order in which processes lock them.
+HOLD_BUCKETS = """
+SELECT FROM rate_bucket ORDER BY key_id FOR NO KEY UPDATE
 """
+LATER = """
+WITH buckets AS (UPDATE rate_bucket SET filled_at = filled_at - %(seconds)s)
+UPDATE rate_lot SET leased_at = leased_at - %(seconds)s
+"""
+# However slow this run, a pause ends by a rule only.
+PAUSE = """
+UPDATE lane SET open_until = now() + interval '1 day'
+WHERE open_until BETWEEN now() - interval '1 hour' AND now() + interval '1 hour'
+"""
+API = NewNode("test", 1, kind="api")
 
 
 class World:
@@ -45,12 +61,12 @@ class World:
     def __init__(self, url: str, runner: asyncio.Runner) -> None:
         settings = Settings(database_url=url)
         self.url = url
+        self.doors: list[Door] = []
         self._runner = runner
         self._apis = [db.pool(settings, url, most=2, name=f"api-{n}") for n in (1, 2)]
         self._others = db.pool(settings, url, most=6, name="others")
         self.beating = psycopg.connect(url, autocommit=True)
-        self.submitters: list[Submitter] = []
-        self._doors: list[asyncio.Task[None]] = []
+        self._seconds = 0.0
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
@@ -78,55 +94,94 @@ class World:
     def execute(self, statement: str, **values: Any) -> int:
         return self.beating.execute(statement, values).rowcount
 
+    async def look(self) -> Seen:
+        """Everything, as of one moment."""
+        return await self.bare(looking.seen)
+
     async def open(self) -> None:
         """Empty the database and open both doors."""
         self.execute(CLEAN)
-        self.submitters = [Submitter(pool) for pool in self._apis]
-        self._doors = [asyncio.create_task(submitter.run()) for submitter in self.submitters]
+        self.doors = [
+            Door(pool, await self.bare(nodes.register, API), self._clock) for pool in self._apis
+        ]
 
     async def close(self) -> None:
-        for submitter in self.submitters:
-            submitter.close()
-        await asyncio.gather(*self._doors)
+        await gathered(door.close() for door in self.doors)
 
-    async def look(self) -> Seen:
-        """Everything, as of one moment."""
-        async with self._others.connection() as connection:
-            await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-            try:
-                async with connection.transaction():
-                    return await _seen(connection)
-            finally:
-                await connection.set_isolation_level(None)
+    async def ended(self) -> None:
+        """Everything has ended."""
 
-    async def _pools(self, *, opened: bool) -> None:
+    async def reopen(self, door: int) -> None:
+        """Another process takes the place of this one, which is dead."""
+        self.doors[door].die()
+        node = await self.bare(nodes.register, API)
+        self.doors[door] = Door(self._apis[door], node, self._clock)
+
+    async def ask(
+        self, keys: Sequence[Key], asking: Asking, surfaces: dict[str, SurfaceDescriptor]
+    ) -> Asked:
+        """Submit, through the door it names."""
+        return await self.doors[asking.door].ask(pick(keys, asking.key), asking, surfaces)
+
+    async def ask_all(
+        self, keys: Sequence[Key], some: Sequence[Asking], surfaces: dict[str, SurfaceDescriptor]
+    ) -> list[Asked]:
+        """Submit all at the same moment."""
+        return await gathered(self.ask(keys, one, surfaces) for one in some)
+
+    async def leave(self, callers: Sequence[int]) -> None:
+        """These callers go together."""
+        await self.bare(waits.leave, callers)
+
+    async def still(
+        self, waiting: Mapping[int, CallerRow], left: Iterable[int], ended: Iterable[UUID]
+    ) -> dict[int, CallerRow]:
+        """Who of those who waited still does, since these left and these parents ended."""
+        gone = set(left)
+        return {caller: row for caller, row in waiting.items() if caller not in gone}
+
+    async def snapshot(self, door: int, key: Key) -> Snapshot:
+        return await self.on(snapshot.take, key)
+
+    def know(self, issued: Issued) -> None:
+        """A new key."""
+
+    def pause(self) -> None:
+        """Breakers that have just opened stay so."""
+        self.execute(PAUSE)
+
+    async def later(self, seconds: float) -> None:
+        """So long passes for the request rates."""
+        self._seconds += seconds
+        await self.on(_later, seconds)
+
+    def _clock(self) -> float:
+        return time.monotonic() + self._seconds
+
+    async def begin(self) -> None:
+        """Before the first example."""
         for pool in (*self._apis, self._others):
-            await (pool.open(wait=True) if opened else pool.close())
+            await pool.open(wait=True)
+
+    async def finish(self) -> None:
+        """After the last."""
+        self.beating.close()
+        for pool in (*self._apis, self._others):
+            await pool.close()
 
 
-async def _seen(connection: AsyncConnection) -> Seen:
-    seen = Seen(differences=await counters.differences(connection))
-    for parent, key, lanes, priority, state, *counts, end in await _all(connection, PARENTS):
-        seen.parents[parent] = ParentRow(key, tuple(lanes), priority, ParentState(state), *counts)
-        if end:
-            seen.finished[parent] = end
-    for parent, ordinal, key, lane, state, *rest in await _all(connection, CHILDREN):
-        seen.children[parent, ordinal] = ChildRow(key, lane, ChildState(state), *rest)
-    return seen
-
-
-async def _all(connection: AsyncConnection, statement: LiteralString) -> list[tuple[Any, ...]]:
-    return await (await connection.execute(statement)).fetchall()
+async def _later(connection: AsyncConnection, seconds: float) -> None:
+    await connection.execute(HOLD_BUCKETS)
+    await connection.execute(LATER, {"seconds": seconds})
 
 
 @contextmanager
-def world(url: str) -> Iterator[World]:
+def world(url: str, kind: type[World] = World, **named: Any) -> Iterator[World]:
     """A world on this database, its pools open."""
     with asyncio.Runner() as runner:
-        made = World(url, runner)
-        runner.run(made._pools(opened=True))
+        made = kind(url, runner, **named)
+        runner.run(made.begin())
         try:
             yield made
         finally:
-            runner.run(made._pools(opened=False))
-            made.beating.close()
+            runner.run(made.finish())

@@ -1,0 +1,145 @@
+"""What may happen to the rows: who is admitted and told what, who may leave a queue, who start."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from admission.keys import Key
+from admission.limits import Limits
+from admission.refusals import Refusal, RefusalCode, Watch
+from orchestrator.domain.plan import Plan, encode
+from orchestrator.domain.states import ChildState
+from orchestrator.store.parents import Caller
+from orchestrator.submission import Accepted, Conflict, Replayed
+from tests.stateful.checks import Seen
+from tests.stateful.rows import CallerRow, ChildRow, Lane, ParentRow, Rows
+
+WAITING = ChildState.QUEUED, ChildState.RETRYING
+RUNNING = ChildState.PROCESSING
+
+
+class Held(NamedTuple):
+    """A caller waits for this parent, of a first submission or of a replay: it is not told yet."""
+
+    parent: UUID
+
+
+Told = Accepted | Replayed | Conflict | Refusal | Held
+
+
+class Asked(NamedTuple):
+    """A submission of a key, and what it was told; with a caller somebody wants to wait."""
+
+    key: Key
+    plan: Plan
+    name: str | None
+    caller: Caller | None
+    told: Told
+
+    def row(self, lanes: Sequence[int]) -> ParentRow:
+        """The parent it would make, with a cell in each of these lanes."""
+        mode = "sync" if self.caller else "async"
+        payload = encode(self.plan) if self.name else None
+        return ParentRow(self.key.id, tuple(lanes), self.plan.priority, mode, self.name, payload)
+
+
+def explained(
+    rows: Seen, asked: Sequence[Asked], lanes: Mapping[tuple[str, str], int]
+) -> Seen | None:
+    """The rows after these came in some order in which each is told so; None: there is no such."""
+    hopeless: set[frozenset[int]] = set()
+
+    def after(before: Seen, left: frozenset[int]) -> Seen | None:
+        if not left:
+            return before
+        for n in sorted(left) if left not in hopeless else ():
+            one = asked[n]
+            if _fits(_answer(before, one), one.told):
+                found = after(_taken_in(before, one, lanes), left - {n})
+                if found is not None:
+                    return found
+        hopeless.add(left)
+        return None
+
+    return after(rows, frozenset(range(len(asked))))
+
+
+def _answer(rows: Rows, one: Asked) -> Told:
+    """What one submission, alone, is told; what comes in takes the id it was told."""
+    key, limits = one.key.id, one.key.limits
+    taken = rows.taken(key, limits)
+    free = limits.sync_limit > taken.sync_running
+    if earlier := rows.named(key, one.name):
+        row = rows.parents[earlier]
+        if row.payload != encode(one.plan):
+            return Conflict(earlier)
+        waits = one.caller is not None and not row.state.ended and free
+        return Replayed(earlier, row.state, waits)
+    if one.caller and not free:
+        code, watch = RefusalCode.CONCURRENCY_LIMIT_EXCEEDED, Watch.SYNC_CONCURRENCY
+        return Refusal(code, watch, limits.sync_limit, taken.sync_running, 1, 0, taken)
+    if not one.caller and taken.depth >= limits.queue_capacity:
+        code, watch = RefusalCode.QUEUE_CAPACITY_EXCEEDED, Watch.ADMISSION_QUEUE
+        return Refusal(code, watch, limits.queue_capacity, taken.depth, 1, 0, taken)
+    return one.told if isinstance(one.told, Accepted | Held) else Accepted(UUID(int=0))
+
+
+def _fits(answer: Told, told: Told) -> bool:
+    """Whether it was told so; when to come back is another matter, but within a minute."""
+    match told:
+        case Refusal():
+            soon = 1 <= told.retry_after_seconds <= 60
+            return soon and answer == told._replace(retry_after_seconds=0)
+        case Held(parent) if isinstance(answer, Replayed):
+            return answer.waits and answer.parent == parent
+    return type(answer) is type(told) and answer == told
+
+
+def _taken_in(rows: Seen, one: Asked, lanes: Mapping[tuple[str, str], int]) -> Seen:
+    new = isinstance(one.told, Accepted | Held) and one.told.parent not in rows.parents
+    waits = isinstance(one.told, Held) or (isinstance(one.told, Replayed) and one.told.waits)
+    if not (new or waits):
+        return rows
+    rows = rows.copy()
+    if new:
+        cells = [lanes[cell.surface, cell.region.country] for cell in one.plan.cells()]
+        rows.admit(one.told.parent, one.row(cells))
+    if one.caller and (new or waits):
+        rows.wait(one.caller.id, CallerRow(one.key.id, one.told.parent, one.caller.node))
+    return rows
+
+
+def may_leave(rows: Rows, key: int, limits: Limits, lanes: Mapping[int, Lane]) -> bool:
+    """Whether some parent of this key has room to leave its queue for.
+
+    An idle key may fill a lane to four times its limit, so that its first parent ever leaves. What
+    was waited for from the first never was in a queue: it fills lanes, but no key.
+    """
+    used = rows.by_key(*WAITING, RUNNING, sync=False)[key]
+    load = rows.by_lane(*WAITING)
+    full = {n for n, lane in lanes.items() if load[n] >= lane.limit * (2 if used else 4)}
+    room = used < 2 * limits.concurrency
+    return room and any(full.isdisjoint(parent.lanes) for parent in rows.queue(key))
+
+
+def may_start(
+    rows: Rows, limits: Mapping[int, Limits], lanes: Mapping[int, Lane]
+) -> list[ChildRow]:
+    """Queued children with room in their lane (`lanes` has those served) and their key."""
+    in_lane, async_in_lane = rows.by_lane(RUNNING), rows.by_lane(RUNNING, sync=False)
+    of_key, async_of_key = rows.by_key(RUNNING), rows.by_key(RUNNING, sync=False)
+
+    def may(child: ChildRow) -> bool:
+        lane, own = lanes.get(child.lane, Lane(0)), limits[child.key]
+        if in_lane[child.lane] >= lane.most:
+            return False
+        if of_key[child.key] >= own.concurrency + own.sync_limit:
+            return False
+        return child.sync or (
+            async_in_lane[child.lane] < lane.most_async
+            and async_of_key[child.key] < own.concurrency
+        )
+
+    return [
+        child for child in rows.children.values() if child.state is ChildState.QUEUED and may(child)
+    ]
