@@ -188,16 +188,25 @@ async def test_an_api_process_killed_with_callers_who_wait(server, upstream):
     await upstream.release(query)
     answers = await asyncio.gather(*calls)
     assert {answer.status for answer in answers} == {200}
-    assert {n for n, answer in enumerate(answers) if answer.replayed} == set(again)
+    assert {n for n, answer in enumerate(answers) if answer.replayed} >= set(again)
     assert len({answer.job for answer in answers}) == CLIENTS
     assert upstream.of(query) == {"US": CLIENTS}
     await all_ended(server)
 
 
 async def sync_call(server: Server, secret: str, query: str, number: int) -> Answer:
-    """A call that waits, with a connection and an idempotency key of its own."""
+    """A call that waits, with a connection and an idempotency key of its own.
+
+    While the database is said to be away, as to a process whose connections ended with the last
+    one, it calls again.
+    """
+
+    async def call() -> Answer | None:
+        answer = await caller.ask(query, "site", key=f"{query} {number}", prefer="wait=120")
+        return None if answer.status == 503 else answer
+
     async with Caller(server.url, secret) as caller:
-        return await caller.ask(query, "site", key=f"{query} {number}", prefer="wait=120")
+        return await eventually(call, seconds=120)
 
 
 async def all_wait(server: Server) -> bool:

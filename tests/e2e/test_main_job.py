@@ -14,7 +14,7 @@ from tests.e2e import processes
 from tests.e2e import upstream as upstreams
 from tests.e2e.processes import Server
 from tests.e2e.upstream import Upstream
-from tests.stateful.checks import equations
+from tests.stateful.snapshots import equations
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
