@@ -10,17 +10,21 @@ from psycopg_pool import AsyncConnectionPool
 from orchestrator.settings import Settings
 
 CONNECT_SECONDS = 5
+OPTIONS = "-c jit=off -c plan_cache_mode=force_generic_plan"
+"""Our statements are short, many and prepared: each is planned once and never compiled.
+
+Planning a claim anew costs more than running it; plan tests hold the generic plans to the indexes.
+"""
 
 
 def options(settings: Settings) -> dict[str, Any]:
     """How every connection is opened.
 
     Beside a pooler (`PARALLAX_LISTEN_URL` set) statements are not prepared, the next one may meet
-    another server connection, and no start-up options are sent. Our statements are short and
-    many: compiling them (`jit`) costs more than it gives. Half-open connections are noticed by
-    keepalives.
+    another server connection, and no start-up options are sent. Half-open connections are noticed
+    by keepalives.
     """
-    direct: dict[str, Any] = {} if settings.listen_url else {"options": "-c jit=off"}
+    direct: dict[str, Any] = {} if settings.listen_url else {"options": OPTIONS}
     return direct | {
         "autocommit": True,
         "connect_timeout": CONNECT_SECONDS,

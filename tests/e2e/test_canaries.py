@@ -187,7 +187,7 @@ def stage(database, ports, tmp_path) -> Stage:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("log", ["json", "console"])
+@pytest.mark.parametrize("log", ["json", pytest.param("console", marks=pytest.mark.slow)])
 async def test_a_running_server_tells_no_secret(stage, log, ports, database, maintenance):
     """Not in a log nor in an answer, if it works, fails, is misused or loses its database."""
     stage.environment["PARALLAX_LOG"] = log

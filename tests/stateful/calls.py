@@ -37,24 +37,28 @@ class Calls:
 
     def __init__(self) -> None:
         self.under_way: list[Call] = []
-        self._rows: dict[int, tuple[Call, UUID]] = {}
+        self._rows: dict[int, Call] = {}
+        self._parents: dict[Like, UUID] = {}
         self._new: Counter[UUID] = Counter()
 
     def callers(self) -> dict[int, CallerRow]:
         """Who waits, by the last match."""
         return {
-            caller: CallerRow(call.like.key, parent, call.like.node)
-            for caller, (call, parent) in self._rows.items()
+            caller: CallerRow(call.like.key, self._parents[call.like], call.like.node)
+            for caller, call in self._rows.items()
         }
 
     def row_of(self, call: Call) -> tuple[int, UUID] | None:
         """The caller and the parent of a call; None: it had none at the last match."""
-        own = ((n, parent) for n, (one, parent) in self._rows.items() if one is call)
-        return next(own, None)
+        own = (caller for caller, one in self._rows.items() if one is call)
+        caller = next(own, None)
+        return None if caller is None else (caller, self._parents[call.like])
 
     async def drop(self, callers: Iterable[int] | None = None) -> None:
         """They, or all, hang up."""
-        calls = [self._rows[n][0] for n in callers] if callers is not None else self.under_way
+        calls = (
+            [self._rows[caller] for caller in callers] if callers is not None else self.under_way
+        )
         self.under_way = [call for call in self.under_way if call not in calls]
         for call in calls:
             call.task.cancel()
@@ -70,25 +74,33 @@ class Calls:
 
     def match(self, rows: Iterable[tuple[Any, ...]]) -> bool:
         """Whether each call has a row (caller, parent, like) of its own, and no row is nobody's."""
-        alike: defaultdict[Like, list[tuple[int, UUID]]] = defaultdict(list)
+        alike: defaultdict[Like, list[int]] = defaultdict(list)
         for caller, parent, *like in rows:
-            alike[Like(*like)].append((caller, parent))
+            alike[Like(*like)].append(caller)
+            self._parents[Like(*like)] = parent
         calls = [call for call in self.under_way if not call.task.done()]
         if Counter(call.like for call in calls) != {like: len(own) for like, own in alike.items()}:
             return False
-        own = [(call, alike[call.like].pop()) for call in calls]
-        self._rows = {caller: (call, parent) for call, (caller, parent) in own}
+        self._rows = {
+            caller: call
+            for caller, call in self._rows.items()
+            if call in calls and caller in alike[call.like]
+        }
+        for caller, call in self._rows.items():
+            alike[call.like].remove(caller)
+            calls.remove(call)
+        self._rows |= {alike[call.like].pop(): call for call in calls}
         return True
 
-    def over(self, ended: Iterable[UUID]) -> list[tuple[Call, UUID]]:
+    def over(self, ended: Iterable[UUID]) -> list[Call]:
         """Those that have their answer or will, now that these parents ended; they are off."""
         ends = set(ended)
         over = [
-            (call, parent)
-            for call, parent in self._rows.values()
-            if call in self.under_way and (call.task.done() or parent in ends)
+            call
+            for call in self.under_way
+            if call.task.done() or self._parents.get(call.like) in ends
         ]
-        self.off(call for call, _ in over)
+        self.off(over)
         return over
 
     def off(self, calls: Iterable[Call]) -> None:
@@ -107,14 +119,13 @@ class Calls:
         assert self.under_way == []
         assert set(self._new.values()) <= {1}
 
-    async def judge(
-        self, call: Call, parent: UUID, read: Callable[[Key, str], Awaitable[Any]]
-    ) -> None:
+    async def judge(self, call: Call, read: Callable[[Key, str], Awaitable[Any]]) -> None:
         """200, with what a read of the job says now."""
         async with asyncio.timeout(ANSWERED_SECONDS):
             answer = self.counted(await call.task)
         assert answer.status_code == 200, answer.text
-        assert wire.parent(answer) == parent
+        parent = wire.parent(answer)
+        assert parent == self._parents[call.like]
         assert answer.headers["Preference-Applied"] == LONG_WAIT
         said, job = answer.json(), ids.text(parent)
         if "children" in said:

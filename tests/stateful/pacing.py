@@ -13,6 +13,10 @@ from tests.stateful.working import Working
 REST_SECONDS = 61
 """After so long every bucket is full, and what silent processes held counts no more."""
 
+visits = st.tuples(
+    doors, st.sampled_from([1, 2, 5, 70, 200]), st.sampled_from([0, 0, 1, 7, REST_SECONDS])
+)
+
 
 @dataclass
 class Tokens:
@@ -32,19 +36,15 @@ class Pacing(Working):
         self.tokens: dict[int, Tokens] = {}
         self.passed = 0.0
 
-    @rule(
-        index=indexes,
-        door=doors,
-        times=st.sampled_from([1, 2, 5, 70, 200]),
-        seconds=st.sampled_from([0, 0, 1, 7, REST_SECONDS]),
-    )
-    def knock(self, index, door, times, seconds) -> None:
+    @rule(index=indexes, visits=st.lists(visits, min_size=1, max_size=4))
+    def knock(self, index, visits) -> None:
         """As many are let in as there are tokens; who then waits as told is, alone.
 
         If not the first time then the second: in between the process says what it spent.
         """
-        self.seconds_pass(seconds)
-        entered = self.enter(index, door, times) == times
+        for door, times, seconds in visits:
+            self.seconds_pass(seconds)
+            entered = self.enter(index, door, times) == times
         for _ in range(0 if entered else 2):
             self.seconds_pass(self.world.doors[door].patience(self.key(index)))
             entered = entered or self.enter(index, door, 1) == 1

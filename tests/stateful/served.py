@@ -160,7 +160,7 @@ class Served(World):
     ) -> dict[int, CallerRow]:
         """Who waits: once ends are answered, each call under way has its row."""
         over = self._calls.over(ended)
-        await gathered(self._calls.judge(*one, self.read) for one in over)
+        await gathered(self._calls.judge(call, self.read) for call in over)
         await eventually(self._matched)
         return self._calls.callers()
 
