@@ -39,6 +39,11 @@ class Door:
         lot = self._book.lot(key)
         return sum(await gathered(self._book.take(lot) for _ in range(times)))
 
+    async def spoken(self) -> None:
+        """Return once the database knows of every lot that was spent."""
+        while asking := list(self._book._asking.values()):
+            await asyncio.wait(asking)
+
     def patience(self, key: Key) -> int:
         """Seconds a refused request is told to wait."""
         return self._book.refuse(self._book.lot(key), Taken(0, 0, 0)).retry_after_seconds

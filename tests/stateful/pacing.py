@@ -38,9 +38,9 @@ class Pacing(Working):
 
     @rule(index=indexes, visits=st.lists(visits, min_size=1, max_size=4))
     def knock(self, index, visits) -> None:
-        """As many are let in as there are tokens; who then waits as told is, alone.
+        """As many are let in as there are tokens; who is not and waits as told is, alone.
 
-        If not the first time then the second: in between the process says what it spent.
+        Or the second time: what came first may have gone to fill up the other process's lot.
         """
         for door, times, seconds in visits:
             self.seconds_pass(seconds)

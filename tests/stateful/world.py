@@ -151,7 +151,8 @@ class World:
         self.execute(PAUSE)
 
     async def later(self, seconds: float) -> None:
-        """So long passes for the request rates."""
+        """So long passes for the request rates, of which nobody is about to speak."""
+        await gathered(door.spoken() for door in self.doors)
         self._seconds += seconds
         await self.on(_later, seconds)
 
