@@ -72,7 +72,7 @@ class Pacing(Working):
                 left.least = _sure(left.limit)
 
     def now(self) -> float:
-        return time.monotonic() + self.passed
+        return time.time() + self.passed
 
 
 def _sure(limit: int) -> int:
