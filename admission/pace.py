@@ -6,6 +6,8 @@ MOST_KEYS = 10_000
 WEIGHT = 0.2
 """Of the newest wait in the mean."""
 FIRST_GUESS_SECONDS = 2.0
+SHORTEST_SECONDS = 0.001
+"""A job that had ended is not waited for at all, as a loop's clock of milliseconds sees it."""
 
 
 class Pace:
@@ -16,9 +18,10 @@ class Pace:
 
     def note(self, key_id: int, seconds: float) -> None:
         """A caller of this key waited so long."""
-        before = self._means.get(key_id, seconds)
-        self._means[key_id] = before + WEIGHT * (seconds - before)
+        waited = max(SHORTEST_SECONDS, seconds)
+        before = self._means.get(key_id, waited)
+        self._means[key_id] = before + WEIGHT * (waited - before)
 
     def seconds(self, key_id: int) -> float:
-        """How long a wait of this key takes; a guess before the first."""
+        """How long a wait of this key takes, never 0; a guess before the first."""
         return self._means.get(key_id, FIRST_GUESS_SECONDS)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from admission.pace import Pace
 from admission.refusals import Refusal, RefusalCode
 from orchestrator import submission
 from orchestrator.domain.states import ParentState
@@ -200,6 +201,18 @@ async def test_a_later_round_that_fails_takes_none_with_it_that_is_stored(connec
     assert isinstance(outcomes[0], Accepted)
     assert isinstance(outcomes[1], Exception)
     assert await counted(connection, owner) == 2
+
+
+async def test_a_caller_who_did_not_have_to_wait_harms_nobody(connection, new_pool):
+    """Its job had ended in the same millisecond; the next submission is taken as ever."""
+    owner = await factories.key(connection)
+    pace = Pace()
+    pace.note(owner.id, 0.0)
+    submitter = Submitter(await new_pool(), pace=pace)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(submitter.run())
+        assert isinstance(await submitter.submit(owner, asked(), HERE), Accepted)
+        submitter.close()
 
 
 async def test_promises_are_shared_by_all_doors(connection, new_pool):

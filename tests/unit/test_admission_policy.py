@@ -147,6 +147,13 @@ def test_promises_are_worked_off_by_time():
     assert promise(50, 100, 1, 1, 1.0) == 101
 
 
+def test_a_wait_may_take_no_time():
+    """A job that had ended already, by a clock of milliseconds: the pace is divided by."""
+    pace = Pace()
+    pace.note(1, 0.0)
+    assert pace.seconds(1) > 0
+
+
 def test_the_pace_is_the_recent_waits():
     """It begins with a guess, follows the first wait and then moves slowly."""
     pace = Pace()
