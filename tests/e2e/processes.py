@@ -102,7 +102,7 @@ class Server:
 
     def faults(self) -> list[dict[str, Any]]:
         """What any process logged as an error: there should be none, whoever was killed."""
-        return [line for line in self._logged if line.get("level") in {"error", "critical"}]
+        return list(filter(_fault, self._logged))
 
     async def kill(self, name: str) -> None:
         """Kill a process of the supervisor's and wait until it has started another."""
@@ -168,9 +168,15 @@ class Server:
     async def _listen(self, process: Process) -> None:
         async for line in process.stderr:
             told = _read(line.decode())
+            if _fault(told):
+                print(told.get("stack", told))  # noqa: T201 - shown when the test fails
             async with self._news:
                 self._logged.append(told)
                 self._news.notify_all()
+
+
+def _fault(told: dict[str, Any]) -> bool:
+    return told.get("level") in {"error", "critical"}
 
 
 def _read(line: str) -> dict[str, Any]:

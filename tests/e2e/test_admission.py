@@ -138,7 +138,7 @@ async def replayed(caller: Caller, book: Book, name: str, turn: int) -> None:
     first = book.note(await caller.ask(name, "quick", key=name))
     again = book.note(await caller.ask(name, "quick", key=name))
     if first.job is not None:
-        assert (again.job, again.replayed) == (first.job, True)
+        assert (again.job, again.replayed) == (first.job, True), (first, again)
 
 
 async def waiting(caller: Caller, book: Book, name: str, turn: int) -> None:

@@ -41,7 +41,8 @@ async def server(upstream, tmp_path_factory) -> AsyncIterator[Server]:
     """Made by the commands a user types: migrate, a key, `up`."""
     made = processes.furnished(tmp_path_factory.mktemp("main"), upstream.url)
     assert await made.command("migrate")
-    made.secret = json.loads(await made.command("keys", "create", "main", "--json"))["key"]
+    key = await made.command("keys", "create", "main", "--rate", "100000", "--json")
+    made.secret = json.loads(key)["key"]
     async with made.up("--api", "2", "--workers", "2"):
         yield made
 
