@@ -147,7 +147,8 @@ class Gate(Generic[Entry, Prior]):
             await self._record.join(connection, decided.joined)
         if decided.refused:
             promised = {key: decided.usages[key] for key in sorted(decided.refused)}
-            await usage.promise(connection, promised)
+            flushed = bool(decided.stored or decided.joined)
+            await usage.promise(connection, promised, flushed=flushed)
 
 
 class _Deciding(Generic[Entry, Prior]):

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 from admission import rate
-from admission.rate import GOOD_SECONDS, Ask, Lease, Seen, Standing
+from admission.rate import GOOD_SECONDS, Ask, Lease, Standing
 
 FORGOTTEN_SECONDS = 2 * 60 + GOOD_SECONDS
 """By then a lot without a word of its process counts no more, whatever the limit."""
@@ -83,32 +82,6 @@ async def lease(
     }
     await connection.execute(WRITE, written)
     return leases
-
-
-SEE = """
-SELECT least(k.requests_per_minute - l.tokens,
-             b.tokens + greatest(0, clock.now - b.filled_at) * k.requests_per_minute / 60.0)
-         + l.tokens AS level,
-       l.leased_at
-FROM (SELECT extract(epoch FROM clock_timestamp())::float8 AS now) AS clock
-CROSS JOIN api_key k
-JOIN rate_bucket b ON b.key_id = k.id
-CROSS JOIN LATERAL (
-  SELECT coalesce(sum(tokens), 0)::float8 AS tokens,
-         coalesce(max(leased_at) FILTER (WHERE node = %(node)s), 0) AS leased_at
-  FROM rate_lot
-  WHERE key_id = k.id
-    AND leased_at > clock.now - %(good)s - greatest(%(good)s, 60.0 / k.requests_per_minute)
-) AS l
-WHERE k.id = %(key)s
-"""
-
-
-async def see(connection: AsyncConnection, key_id: int, node: int) -> Seen | None:
-    """The tokens of a key as the database knows them now; None before its first request."""
-    cursor = connection.cursor(row_factory=class_row(Seen))
-    await cursor.execute(SEE, {"key": key_id, "node": node, "good": GOOD_SECONDS})
-    return await cursor.fetchone()
 
 
 FORGET = """

@@ -124,7 +124,7 @@ def promise(promised: float, now: float, missing: int, wanted: int, per_second: 
     return max(now + missing / pace, max(now, promised) + wanted / pace)
 
 
-def retry_after(seconds: float, chance: float) -> int:
+def retry_after(seconds: float, chance: float = 0.0) -> int:
     """Whole seconds (1 to 60) to wait; what is further away is spread over the last of them."""
     if seconds > LONGEST_WAIT_SECONDS:
         return LONGEST_WAIT_SECONDS - int(chance * SPREAD_SECONDS)

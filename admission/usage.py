@@ -43,8 +43,20 @@ WHERE u.key_id = p.key_id
 """
 
 
-async def promise(connection: AsyncConnection, usages: Mapping[int, Usage]) -> None:
-    """Remember until when freed places are promised; the caller holds the locks of these keys."""
+UNFLUSHED = """
+SET LOCAL synchronous_commit = off
+"""
+
+
+async def promise(
+    connection: AsyncConnection, usages: Mapping[int, Usage], *, flushed: bool
+) -> None:
+    """Remember until when freed places are promised; the caller holds the locks of these keys.
+
+    A transaction of refusals alone is not worth a flush to disk: a crash forgets promises.
+    """
+    if not flushed:
+        await connection.execute(UNFLUSHED)
     await connection.execute(
         PROMISE,
         {

@@ -26,7 +26,7 @@ _log = structlog.get_logger()
 
 
 class Wait:
-    """One held request. `over` becomes True when its parent ended, False when it must go now.
+    """One held request. `over` is done when its parent ended, or when it must go now.
 
     `stored` says that the parent was there: when it is not found any more it is gone.
     """
@@ -37,12 +37,12 @@ class Wait:
         self.id = secrets.randbits(62)
         self.parent = parent
         self.stored = False
-        self.over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def end(self, *, ended: bool) -> None:
+    def end(self) -> None:
         """Wake the request."""
         if not self.over.done():
-            self.over.set_result(ended)
+            self.over.set_result(None)
 
 
 class Waits:
@@ -65,7 +65,7 @@ class Waits:
         wait = Wait(parent)
         self._held[parent].add(wait)
         if self._released:
-            wait.end(ended=False)
+            wait.end()
         return wait
 
     def turn(self, wait: Wait, parent: UUID) -> None:
@@ -92,7 +92,7 @@ class Waits:
         """Wake every request, those to come too: this process is leaving."""
         self._released = True
         for held in self._held.values():
-            _end(held, ended=False)
+            _end(held)
 
     def heard(self, payload: str) -> None:
         """A notification: these parents ended, or '' when some did."""
@@ -100,7 +100,7 @@ class Waits:
             self._look.set()
             return
         for name in payload.split(","):
-            _end(self._held.get(UUID(hex=name), ()), ended=True)
+            _end(self._held.get(UUID(hex=name), ()))
 
     async def run(self, url: str, options: dict[str, Any]) -> None:
         """Serve until closed; `url` and `options` are of the connection that listens."""
@@ -142,7 +142,7 @@ class Waits:
         async with self._pool.connection() as connection:
             ended = await waits.ended(connection, stored)
         for parent in ended:
-            _end(self._held.get(parent, ()), ended=True)
+            _end(self._held.get(parent, ()))
 
     async def _sweep(self) -> None:
         while True:
@@ -161,9 +161,9 @@ class Waits:
             _log.warning("waits.unserved", error=type(error).__name__)
 
 
-def _end(held: Iterable[Wait], *, ended: bool) -> None:
+def _end(held: Iterable[Wait]) -> None:
     for wait in held:
-        wait.end(ended=ended)
+        wait.end()
 
 
 def _seen(left: asyncio.Future[None]) -> None:

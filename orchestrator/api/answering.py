@@ -5,13 +5,13 @@ back before the reply, so that a caller who reads it may call again at once.
 """
 
 import asyncio
-import math
 from http import HTTPStatus
 from typing import NamedTuple
 from uuid import UUID
 
 from litestar.types import Receive
 
+from admission.policy import retry_after
 from admission.refusals import Refusal
 from orchestrator import submission
 from orchestrator.api import catalogue, denials, problems
@@ -28,7 +28,6 @@ from orchestrator.store.parents import Caller
 from orchestrator.submission import Accepted, Conflict, Replayed
 from orchestrator.waits import Wait
 
-LONGEST_RETRY_SECONDS = 60
 NOBODY = Reply(HTTPStatus.NO_CONTENT, b"")
 """The reply to a caller who hung up; it reaches nobody."""
 
@@ -143,8 +142,7 @@ async def _read(here: Services, question: Question, admitted: _Admitted) -> Repl
     if admitted.wait is not None and not question.mode.preferred:
         problem = denials.timed_out(ids.text(job))
         return problem._replace(headers=(*problem.headers, *admitted.headers))
-    seconds = min(LONGEST_RETRY_SECONDS, max(1, math.ceil(here.pace.seconds(key.id))))
-    again: Header = (b"retry-after", b"%d" % seconds)
+    again: Header = (b"retry-after", b"%d" % retry_after(here.pace.seconds(key.id)))
     read = views.job_read(parent, rows)
     return document(read, status=202, headers=(*headers, again, *question.applied))
 

@@ -1,18 +1,15 @@
 """The noes of admission and of waiting: the three 429s, the 409, and what a sync call may meet."""
 
-import math
-
+from admission.policy import retry_after
 from admission.refusals import Refusal, RefusalCode
 from orchestrator.api.codes import Code
 from orchestrator.api.problems import Problem
 from orchestrator.domain.envelope import Wire
 
-LONGEST_RETRY_SECONDS = 60
-
 
 def surface_unavailable(seconds: float) -> Problem:
     """A sync call that could only wait in vain: every lane of it is cut off for longer."""
-    wait = max(1, min(LONGEST_RETRY_SECONDS, math.ceil(seconds)))
+    wait = retry_after(seconds)
     message = (
         "Every upstream this call needs keeps failing and is given a rest; nothing was stored."
         f" Retry in {wait} s, or submit it async."

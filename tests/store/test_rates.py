@@ -1,6 +1,7 @@
 """The request rate over several processes: their books on one real database."""
 
 import asyncio
+import functools
 import gc
 import time
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from admission import keys, leases
 from admission.book import Book
 from admission.rate import GOOD_SECONDS, Ask
 from admission.refusals import Taken
+from orchestrator import snapshot
 from orchestrator.errors import DatabaseUnavailableError
 from tests import factories
 from tests.waiting import eventually
@@ -176,12 +178,13 @@ async def test_a_refusal_costs_no_token(connection, new_pool):
 
 
 async def test_a_new_bucket_is_made_with_the_first_request(connection, new_pool):
-    """Lazily; until then there is nothing to see."""
+    """Lazily; until then the snapshot shows a full one."""
     owner = await factories.key(connection, requests_per_minute=60)
-    assert await leases.see(connection, owner.id, 1) is None
+    assert (await snapshot.take(connection, owner)).request_rate.remaining == 60
+    assert await factories.scalar(connection, "SELECT count(*) FROM rate_bucket") == 0
     async with opened(await new_pool(), 1) as book:
         assert await book.take(book.lot(owner))
-    assert await leases.see(connection, owner.id, 1) is not None
+    assert await factories.scalar(connection, "SELECT count(*) FROM rate_bucket") == 1
 
 
 async def test_an_idle_process_holds_nothing(connection, new_pool):
@@ -305,7 +308,7 @@ async def test_a_lot_in_use_learns_of_a_changed_limit_by_itself(connection, new_
 
 
 async def test_the_database_shows_what_the_process_knows(connection, new_pool):
-    """Bucket and lots as seen, less what was spent here since: the same number as in the header."""
+    """A snapshot's bucket and lots, less what was spent here since, are what the header says."""
     owner = await factories.key(connection, requests_per_minute=6)
     async with opened(await new_pool(), 1) as book, opened(await new_pool(), 2) as other:
         assert await other.take(other.lot(owner))
@@ -313,9 +316,9 @@ async def test_the_database_shows_what_the_process_knows(connection, new_pool):
         lot = book.lot(owner)
         for left in (4, 3):
             assert await book.take(lot)
-            seen = await leases.see(connection, owner.id, 1)
-            rate = book.observe(lot, seen)
-            assert (rate.limit, rate.remaining) == (6, left)
+            observe = functools.partial(book.observe, lot)
+            taken = await snapshot.take(connection, owner, node=1, observe=observe)
+            assert (taken.request_rate.limit, taken.request_rate.remaining) == (6, left)
             assert lot.view(time.monotonic(), time.time()).remaining == left
 
 
