@@ -76,7 +76,7 @@ def lease(standing: Standing, ask: Ask) -> Lease:
     """
     limit, tokens, filled_at, others, mine, now = standing
     room = limit - others - mine
-    filled = min(room, tokens + max(0.0, now - filled_at) * limit / 60)
+    filled = min(float(room), tokens + max(0.0, now - filled_at) * limit / 60)
     level = max(0.0, filled + min(ask.returned, max(0, mine - ask.held)))
     granted = min(ask.wanted, int(level + CLOCK_STEP))
     return Lease(limit, granted, level - granted, others, ask.held + granted, max(now, filled_at))

@@ -137,6 +137,17 @@ async def test_requests_of_many_keys_share_a_transaction(connection, new_pool):
         assert pool.get_stats()["requests_num"] - before <= 2
 
 
+async def test_full_and_other_buckets_share_a_transaction(connection):
+    """A new key's bucket holds a whole number of tokens, one that was drawn on hardly ever."""
+    new, used = [(await factories.key(connection)).id for _ in range(2)]
+    asks = {new: Ask(0, 0, 5), used: Ask(0, 0, 5)}
+    for _ in range(2):
+        async with connection.transaction():
+            given = await leases.lease(connection, 1, asks)
+        assert [given[key].granted for key in (new, used)] == [5, 5]
+        await connection.execute("UPDATE rate_bucket SET tokens = 7.5 WHERE key_id = %s", [used])
+
+
 async def test_in_ordinary_use_no_request_pays_a_round_trip(connection, new_pool):
     """After the first, requests find a token at hand; half a lot costs no lease at all."""
     owner = await factories.key(connection, requests_per_minute=6000)

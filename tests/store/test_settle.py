@@ -76,6 +76,14 @@ async def test_a_retried_child_waits_and_its_attempt_is_logged(connection, recou
     await recounted()
 
 
+async def test_delays_of_whole_seconds_and_others_are_settled_together(connection):
+    """An adapter may say 30 or 1.5: an array holds numbers of one kind."""
+    _, claimed, _ = await claimed_parent(connection, 2)
+    delays = (30, 1.5)
+    outcomes = [factories.retried(*one) for one in zip(claimed, delays, strict=True)]
+    assert await factories.settle(connection, *outcomes) == Settled(2, [])
+
+
 async def test_the_log_grows_with_each_retry_and_survives_the_end(connection):
     """Two retries and a success leave two entries, in order, and the third attempt's capture."""
     parent, (child,), _ = await claimed_parent(connection, 1)

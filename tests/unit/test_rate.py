@@ -207,6 +207,13 @@ def test_a_lot_counts_until_its_last_spend_is_paid_for(limit):
         assert excess([*spent, (EPOCH + seconds, got)], limit) <= STEP
 
 
+@pytest.mark.parametrize("idle", [1, 100])
+def test_a_bucket_counts_in_fractions_be_it_full_or_not(idle):
+    """Buckets are written many at once, in one array, which holds numbers of one kind."""
+    standing = Standing(60, tokens=0.0, filled_at=EPOCH, others=0, mine=0, now=EPOCH + idle)
+    assert isinstance(lease(standing, Ask(0, 0, 0)).tokens, float)
+
+
 def test_only_what_is_leased_can_be_returned():
     """Nobody fills a bucket with tokens that the database knows nothing of."""
     standing = Standing(limit=60, tokens=10.0, filled_at=EPOCH, others=0, mine=3, now=EPOCH)

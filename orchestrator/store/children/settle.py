@@ -179,7 +179,7 @@ def _row(outcome: Outcome) -> _Row:
         case Completed(fence, capture, code):
             return (*fence, "completed", capture, None, code, None)
         case Retry(fence, failure, delay, code):
-            return (*fence, "retrying", None, _json(failure), code, delay)
+            return (*fence, "retrying", None, _json(failure), code, float(delay))
         case Failed(fence, failure, code):
             return (*fence, "failed", None, _json(failure), code, None)
         case GivenBack(fence):
