@@ -39,6 +39,11 @@ class Door:
         lot = self._book.lot(key)
         return sum(await gathered(self._book.take(lot) for _ in range(times)))
 
+    @property
+    def silent(self) -> bool:
+        """True while it does not speak of its lots."""
+        return not self._book._asking
+
     async def spoken(self) -> None:
         """Return once the database knows of every lot that was spent."""
         while asking := list(self._book._asking.values()):
@@ -53,7 +58,8 @@ class Door:
         self._book.close()
         await gathered(self._tasks)
 
-    def die(self) -> None:
+    async def die(self) -> None:
         """Nothing is given back."""
         for task in self._tasks:
             task.cancel()
+        await asyncio.wait(self._tasks)

@@ -68,8 +68,10 @@ class Pacing(Working):
         self.world.run(self.world.later(seconds))
         self.passed += seconds
         if seconds == REST_SECONDS:
-            for left in self.tokens.values():
-                left.least = _sure(left.limit)
+            for key in self.keys:
+                if left := self.tokens.get(key.id):
+                    left.limit = key.limits.requests_per_minute
+                    left.least = _sure(left.limit)
 
     def now(self) -> float:
         return time.time() + self.passed

@@ -39,10 +39,6 @@ DELETE FROM sync_wait; DELETE FROM rate_lot; DELETE FROM rate_bucket;
 DELETE FROM api_secret; DELETE FROM api_key;
 SET session_replication_role = origin
 """
-# In the order in which processes lock them.
-HOLD_BUCKETS = """
-SELECT FROM rate_bucket ORDER BY key_id FOR NO KEY UPDATE
-"""
 LATER = """
 WITH buckets AS (UPDATE rate_bucket SET filled_at = filled_at - %(seconds)s)
 UPDATE rate_lot SET leased_at = leased_at - %(seconds)s
@@ -112,8 +108,9 @@ class World:
         """Everything has ended."""
 
     async def reopen(self, door: int) -> None:
-        """Another process takes the place of this one, which is dead."""
-        self.doors[door].die()
+        """Another process takes the place of this one, which is dead; it had told what it spent."""
+        await self.doors[door].spoken()
+        await self.doors[door].die()
         node = await self.bare(nodes.register, API)
         self.doors[door] = Door(self._apis[door], node, self._clock)
 
@@ -151,10 +148,15 @@ class World:
         self.execute(PAUSE)
 
     async def later(self, seconds: float) -> None:
-        """So long passes for the request rates, of which nobody is about to speak."""
-        await gathered(door.spoken() for door in self.doors)
+        """So long passes for the request rates at one moment, at which nobody speaks of them.
+
+        What was said before it and answered after it would be of two times. So the loop stands
+        still meanwhile.
+        """
+        while not all(door.silent for door in self.doors):
+            await gathered(door.spoken() for door in self.doors)
         self._seconds += seconds
-        await self.on(_later, seconds)
+        self.execute(LATER, seconds=seconds)
 
     def _clock(self) -> float:
         return time.monotonic() + self._seconds
@@ -169,11 +171,6 @@ class World:
         self.beating.close()
         for pool in (*self._apis, self._others):
             await pool.close()
-
-
-async def _later(connection: AsyncConnection, seconds: float) -> None:
-    await connection.execute(HOLD_BUCKETS)
-    await connection.execute(LATER, {"seconds": seconds})
 
 
 @contextmanager
