@@ -4,13 +4,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
-_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_WORD = rf'(?:{_NAME}|"(?:[^"\\]|\\.)*+")'
-_ELEMENT = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*+")++')
-_PREFERENCE = re.compile(
-    rf"[ \t]*+(?P<name>{_NAME})(?:[ \t]*+=[ \t]*+(?P<word>{_WORD})?)?"
-    rf"(?:[ \t]*+;[ \t]*+(?:{_NAME}(?:[ \t]*+=[ \t]*+{_WORD}?)?)?)*+[ \t]*+"
-)
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_PART = re.compile(rf"({_NAME})(?:[ \t]*=[ \t]*({_NAME}|{_STRING})?)?")
+_CLOSED = re.compile(_STRING)
 _QUOTED = re.compile(r"\\(.)")
 _LONGEST_NUMBER = 9
 
@@ -51,12 +48,36 @@ def parse(headers: Iterable[str]) -> Preferences:
 
 
 def _preferences(header: str) -> Iterator[tuple[str, str]]:
-    for element in _ELEMENT.findall(header):
-        if whole := _PREFERENCE.fullmatch(element):
-            word = whole["word"] or ""
+    for element in _split(header, ","):
+        first, *parameters = (part.strip(" \t") for part in _split(element, ";"))
+        said = _PART.fullmatch(first)
+        if said and all(not part or _PART.fullmatch(part) for part in parameters):
+            word = said[2] or ""
             if word.startswith('"'):
                 word = _QUOTED.sub(r"\1", word[1:-1])
-            yield whole["name"].lower(), word
+            yield said[1].lower(), word
+
+
+def _split(text: str, separator: Literal[",", ";"]) -> Iterator[str]:
+    """The parts between separators that are in no quoted string, in time linear in the text.
+
+    A quote that is never closed is a character like any other, and so is each quote after it.
+    """
+    mark = re.compile(f'["{separator}]')
+    start = place = 0
+    while found := mark.search(text, place):
+        place = found.end()
+        if found[0] == separator:
+            yield text[start : found.start()]
+            start = place
+        elif closed := _CLOSED.match(text, found.start()):
+            place = closed.end()
+        else:
+            part, *rest = text[place:].split(separator)
+            yield text[start:place] + part
+            yield from rest
+            return
+    yield text[start:]
 
 
 def _seconds(word: str | None) -> int | None:

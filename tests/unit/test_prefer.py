@@ -27,6 +27,9 @@ WAITS = Waits(default=60.0, longest=300.0)
         (["wait=5", "wait=9"], Preferences(wait=5)),
         (['foo="a, wait=1", wait=3'], Preferences(wait=3)),
         (['handling=lenient, return=minimal, "junk, wait=3'], Preferences(wait=3)),
+        (['a="b, wait=1, c" "d, wait=3'], Preferences(wait=3)),
+        (['wait=3; ; a ;b= ;c="d;,"'], Preferences(wait=3)),
+        (["wait=3; a b, wait=4"], Preferences(wait=4)),
         ([",, ,wait=3,,"], Preferences(wait=3)),
         (["wait"], Preferences()),
         (["wait=x"], Preferences()),
@@ -42,6 +45,15 @@ WAITS = Waits(default=60.0, longest=300.0)
 def test_the_header_is_read_as_the_grammar_says(headers, expected):
     """The first instance of a preference counts, and what is malformed does not."""
     assert prefer.parse(headers) == expected
+
+
+@pytest.mark.parametrize(
+    "piece", ['"', '\\"', '"a', ",", ";", " ", "a", 'a="b";', "wait=1 ,", "\\"]
+)
+def test_a_long_header_is_read_in_one_go(piece):
+    """In time linear in its length: by the square of it no time limit would be kept."""
+    for header in (piece * 300_000, f'a="{piece * 300_000}', f"a={piece * 300_000}b c"):
+        assert isinstance(prefer.parse([header]), Preferences)
 
 
 @given(st.lists(st.text(max_size=200), max_size=5))
