@@ -6,15 +6,11 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from admission import rate
+from admission.durability import UNFLUSHED
 from admission.rate import GOOD_SECONDS, Ask, Lease, Standing
 
 FORGOTTEN_SECONDS = 2 * 60 + GOOD_SECONDS
 """By then a lot without a word of its process counts no more, whatever the limit."""
-
-# A crash forgets a lot at most.
-UNFLUSHED = """
-SET LOCAL synchronous_commit = off
-"""
 
 MAKE = """
 INSERT INTO rate_bucket (key_id, tokens, filled_at)
@@ -66,7 +62,8 @@ async def lease(
 ) -> dict[int, Lease]:
     """Answer this process's asks, by key id, in a transaction of the caller's.
 
-    A key that is gone gets no answer. Two round trips in a pipeline, commit included.
+    A key that is gone gets no answer. Two round trips in a pipeline, commit included; not flushed
+    to disk, since a crash forgets a lot at most.
     """
     wanted = {"keys": sorted(asks), "node": node, "good": GOOD_SECONDS}
     for statement in (UNFLUSHED, MAKE, LOCK):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from admission.durability import UNFLUSHED
 from admission.policy import Usage
 from admission.refusals import Taken
 
@@ -40,11 +41,6 @@ UPDATE usage u SET promised = p.promised, sync_promised = p.sync_promised
 FROM unnest(%(keys)s::int[], %(promised)s::float8[], %(sync_promised)s::float8[])
      AS p (key_id, promised, sync_promised)
 WHERE u.key_id = p.key_id
-"""
-
-
-UNFLUSHED = """
-SET LOCAL synchronous_commit = off
 """
 
 

@@ -56,7 +56,7 @@ def _system_user(name: str) -> Account:
             return found
         fault = _create(name)
         if fault:
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(PAUSE_SECONDS)  # the other one does not tell when it is done
     raise ParallaxError(
         f"PostgreSQL does not run as root, and its system user {name} cannot be made: {fault}."
         f" {INSTEAD}"

@@ -42,7 +42,7 @@ def _halt(place: Place, server: int) -> bool:
             launch.tell(place.cluster, order)
             if time.monotonic() > deadline:
                 break
-            time.sleep(locks.PAUSE_SECONDS)
+            time.sleep(locks.PAUSE_SECONDS)  # its end shows in the lock alone
         else:
             return True
     return False

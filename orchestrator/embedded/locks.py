@@ -35,7 +35,7 @@ def take(descriptor: int, operation: int, *, seconds: float) -> None:
                 f"another process has been starting or stopping the embedded PostgreSQL"
                 f" for {seconds:.0f} seconds; is one stuck?"
             )
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(PAUSE_SECONDS)  # a file lock has no waiting with an end
 
 
 @contextmanager

@@ -122,7 +122,7 @@ def _reach(place: Place, system_user: str, options: Mapping[str, str]) -> None:
                 launched = True
             if time.monotonic() > deadline:
                 raise DatabaseUnavailableError(launch.fault(place.log))
-            time.sleep(locks.PAUSE_SECONDS)
+            time.sleep(locks.PAUSE_SECONDS)  # it tells nobody that it is ready
     finally:
         os.close(server)
 

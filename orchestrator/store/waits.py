@@ -9,16 +9,13 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
+from admission.durability import UNFLUSHED
 from orchestrator import notify
 from orchestrator.store import plans
 from orchestrator.store.nodes import DEAD_AFTER_SECONDS
 
 YOUNG_SECONDS = 10.0
 """A row this young may be of a caller who came after somebody listed those it knows."""
-
-UNFLUSHED = """
-SELECT set_config('synchronous_commit', 'off', true)
-"""
 
 # A statement of its own: of two last callers who leave at once the second waits here, and its next
 # statement sees that the first is gone.

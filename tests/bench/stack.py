@@ -38,6 +38,13 @@ class Stack:
         """One worker process."""
         return self._process([sys.executable, "-m", "workers", "--slots", str(slots)])
 
+    def registered(self) -> None:
+        """Have the surfaces there, and no worker that serves them."""
+        worker = self.worker(slots=1)
+        wait_for_surfaces(self)
+        worker.terminate()
+        worker.wait()
+
     def api(self) -> str:
         """One API process; its base URL. It answers: the socket was listening before it started."""
         return self.serving()[0]

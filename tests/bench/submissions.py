@@ -31,12 +31,9 @@ def run(scale: float) -> list[Row]:
     count = max(100, int(20_000 * scale))
     with stack.running() as here:
         here.config(CONFIG)
-        worker = here.worker(slots=1)
+        here.registered()
         secret = here.key("bench", Limits(queue_capacity=10**6, requests_per_minute=10**6))
         url = here.api()
-        stack.wait_for_surfaces(here)
-        worker.terminate()
-        worker.wait()
         ask = loading.request("POST", "/v1/search", secret, BODY, Idempotency_Key="%010d")
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             warm_up = loading.load(url, lambda n: ask % -n, count=WARM_UP, connections=CONNECTIONS)

@@ -28,13 +28,10 @@ def run(scale: float) -> list[Row]:
     count = max(50, int(1_000 * scale))
     with stack.running() as here:
         here.config(CONFIG)
-        worker = here.worker(slots=1)
+        here.registered()
         limits = Limits(sync_limit=2 * count + 2 * WARM_UP, requests_per_minute=10**6)
         secret = here.key("bench", limits)
         url, api = here.serving()
-        stack.wait_for_surfaces(here)
-        worker.terminate()
-        worker.wait()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             before, after = runner.run(_measured(url, here.url, secret, api.pid, count))
     grown = after["VmRSS"] - before["VmRSS"]

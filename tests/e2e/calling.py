@@ -1,6 +1,5 @@
 """A caller with one connection of its own, which sees what a client sees: statuses and headers."""
 
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import aiohttp
@@ -31,12 +30,7 @@ class Caller:
         self._http = aiohttp.ClientSession(self._url, connector=one, headers=self._headers)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._http.close()
 
     async def ask(

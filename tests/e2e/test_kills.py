@@ -11,7 +11,6 @@ from psycopg import OperationalError
 from orchestrator.client import ApiError
 from orchestrator.domain import ids
 from tests.e2e import processes
-from tests.e2e import upstream as upstreams
 from tests.e2e.calling import Answer, Caller
 from tests.e2e.processes import Server
 from tests.e2e.upstream import Upstream
@@ -41,12 +40,6 @@ FROM parent
 FLUSHED = """
 SELECT pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn
 """
-
-
-@pytest.fixture(scope="module")
-async def upstream(anyio_backend) -> AsyncIterator[Upstream]:
-    async with upstreams.serving() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

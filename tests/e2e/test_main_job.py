@@ -11,9 +11,7 @@ import pytest
 from orchestrator.client import ApiError, Client
 from orchestrator.domain.snapshot import Snapshot
 from tests.e2e import processes
-from tests.e2e import upstream as upstreams
 from tests.e2e.processes import Server
-from tests.e2e.upstream import Upstream
 from tests.stateful.snapshots import equations
 from tests.waiting import eventually
 
@@ -28,12 +26,6 @@ DEPTH = """
 SELECT u.depth, (SELECT count(*) FROM parent WHERE key_id = u.key_id AND state = 'queued')
 FROM usage u JOIN api_key k ON k.id = u.key_id WHERE k.name = %(name)s
 """
-
-
-@pytest.fixture(scope="module")
-async def upstream(anyio_backend) -> AsyncIterator[Upstream]:
-    async with upstreams.serving() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

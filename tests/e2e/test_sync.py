@@ -9,10 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.e2e import processes
-from tests.e2e import upstream as upstreams
 from tests.e2e.calling import Answer, Caller
 from tests.e2e.processes import Server
-from tests.e2e.upstream import Upstream
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -32,12 +30,6 @@ HUSH = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND query LIKE 'LISTEN%%'
 """
-
-
-@pytest.fixture(scope="module")
-async def upstream(anyio_backend) -> AsyncIterator[Upstream]:
-    async with upstreams.serving() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -82,6 +82,36 @@ async def test_exactly_the_capacity_is_admitted(connection, new_pool, recounted)
     await recounted()
 
 
+FLUSHES = """
+CREATE TABLE flush (mode text);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO flush VALUES (current_setting('synchronous_commit'));
+  RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER noted AFTER UPDATE ON usage
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note()
+"""
+
+
+async def test_what_is_admitted_is_flushed_also_beside_refusals(connection, new_pool):
+    """As each transaction ends: one with a yes waits for the disk, refusals alone do not."""
+    owner = await factories.key(connection, queue_capacity=1)
+    lane = await factories.lane(connection)
+    await connection.execute(FLUSHES)
+    async with opened(await new_pool()) as gate:
+
+        async def ask(times):
+            entries = [factories.new_parent(owner, [lane]) for _ in range(times)]
+            await asyncio.gather(*(gate.admit(Demand(owner.id), entry) for entry in entries))
+            modes = await factories.scalar(connection, "SELECT array_agg(DISTINCT mode) FROM flush")
+            await connection.execute("DELETE FROM flush")
+            return modes
+
+        assert await ask(3) == ["on"]
+        assert await ask(2) == ["off"]
+
+
 async def test_keys_do_not_take_each_others_places(connection, new_pool):
     """A flush over several keys decides for each by its own row."""
     small = await factories.key(connection, queue_capacity=1)

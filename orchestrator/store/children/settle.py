@@ -179,7 +179,8 @@ def _row(outcome: Outcome) -> _Row:
         case Completed(fence, capture, code):
             return (*fence, "completed", capture, None, code, None)
         case Retry(fence, failure, delay, code):
-            return (*fence, "retrying", None, _json(failure), code, float(delay))
+            seconds = float(delay)  # an adapter may say 30: an array takes numbers of one kind
+            return (*fence, "retrying", None, _json(failure), code, seconds)
         case Failed(fence, failure, code):
             return (*fence, "failed", None, _json(failure), code, None)
         case GivenBack(fence):
