@@ -88,13 +88,14 @@ class ApiSecret(SQLModel, table=True):
 class UsageRow(SQLModel, table=True):
     """What a key has taken, kept by triggers; its limits are copied here when they change.
 
-    `depth` counts parents in the admission queue, `detached` sync parents nobody waits for any
-    more, the others its children; `sync_…` are those of them whose parent is or was sync. `turn`
-    and `sync_turn` are when it was last claimed from, `fan_turn` and `fan_served` when it was last
-    looked at and fanned out;
-    `drained` is the decayed count behind the drain rate. `promised` and `sync_promised` are until
-    when the places that will be free are promised to callers who were refused. `open` and `able`
-    are what fan-out and claim look for.
+    `depth` counts parents in the admission queue, `delayed` those of them that may not leave yet,
+    `detached` sync parents nobody waits for any more, the others its children; `sync_…` are those
+    of them whose parent is or was sync. `turn` and `sync_turn` are when it was last claimed from,
+    `fan_turn` and `fan_served` when it was last looked at and fanned out; `fanned` and `claimed`
+    count picks, of which every tenth is the oldest. `drained` and `ended` are the decayed counts
+    behind the rates of parents that leave the queue and of children that end. `promised` and
+    `sync_promised` are until when the places that will be free are promised to callers who were
+    refused. `open` and `able` are what fan-out and claim look for.
     """
 
     __tablename__ = "usage"
@@ -105,6 +106,7 @@ class UsageRow(SQLModel, table=True):
 
     key_id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
     depth: int = Field(sa_column=count())
+    delayed: int = Field(sa_column=count())
     queued: int = Field(sa_column=count())
     processing: int = Field(sa_column=count())
     retrying: int = Field(sa_column=count())
@@ -123,13 +125,18 @@ class UsageRow(SQLModel, table=True):
     drained: float = Field(sa_column=epoch())
     drained_at: float = Field(sa_column=epoch())
     drained_from: float = Field(sa_column=epoch())
+    ended: float = Field(sa_column=epoch())
+    ended_at: float = Field(sa_column=epoch())
+    ended_from: float = Field(sa_column=epoch())
+    fanned: int = Field(sa_column=count())
+    claimed: int = Field(sa_column=count())
     promised: float = Field(sa_column=epoch())
     sync_promised: float = Field(sa_column=epoch())
     open: bool = Field(
         sa_column=Column(
             Boolean,
             Computed(
-                "depth > 0 AND queued + processing + retrying"
+                "depth > delayed AND queued + processing + retrying"
                 " - sync_queued - sync_processing - sync_retrying < 2 * concurrency",
                 persisted=True,
             ),
@@ -162,6 +169,25 @@ class SyncWait(SQLModel, table=True):
     parent_id: uuid.UUID = Field(sa_column=Column(Uuid, nullable=False, index=True))
     node: int = Field(sa_column=Column(Integer, nullable=False, index=True))
     since: datetime = Field(sa_column=moment(nullable=False, now=True))
+
+
+class Reservation(SQLModel, table=True):
+    """Places of the admission queue held for submissions to come; `places` are those not drawn.
+
+    It counts until `expires_at`, and no longer: time alone frees what is left.
+    """
+
+    __tablename__ = "reservation"
+    __table_args__ = (
+        CheckConstraint("places >= 0", name="reservation_places"),
+        {"postgresql_with": SHORT_LIVED},
+    )
+
+    id: uuid.UUID = Field(sa_column=Column(Uuid, primary_key=True))
+    key_id: int = Field(sa_column=Column(Integer, nullable=False, index=True))
+    places: int = Field(sa_column=Column(Integer, nullable=False))
+    created_at: datetime = Field(sa_column=moment(nullable=False, now=True))
+    expires_at: datetime = Field(sa_column=moment(nullable=False))
 
 
 class RateBucket(SQLModel, table=True):

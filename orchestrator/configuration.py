@@ -116,6 +116,7 @@ def _config(name: str, table: SurfaceTable) -> SurfaceConfig:
         concurrency=table.concurrency,
         timeout_seconds=table.timeout,
         attempts=table.attempts,
+        credits=table.credits,
         raw=table.raw,
         options=table.options,
         regions={

@@ -92,6 +92,7 @@ class SurfaceTable(Table):
     concurrency: Concurrency = 100
     timeout: Timeout = 30.0
     attempts: Annotated[int, Field(ge=1, le=10)] = 4
+    credits: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     raw: bool = False
     options: dict[str, Any] = {}
     regions: Annotated[

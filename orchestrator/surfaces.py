@@ -49,6 +49,7 @@ class SurfaceConfig(Discreet, frozen=True, kw_only=True):
     concurrency: int = 100
     timeout_seconds: float = 30.0
     attempts: int = 4
+    credits: int = 0
     raw: bool = False
     options: dict[str, Any] = {}
     regions: dict[str, RegionConfig] = {}
@@ -65,7 +66,8 @@ class SurfaceDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker publishes of a surface: all the API knows of it, and no secret.
 
     `options_schema` is the JSON Schema of a request's `options[name]`; `countries` None means any;
-    `regions` maps a country to the concurrency of its lane where it differs.
+    `regions` maps a country to the concurrency of its lane where it differs. `credits` is what a
+    cell costs that shows something.
     """
 
     name: str
@@ -76,6 +78,7 @@ class SurfaceDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 100
     attempts: int = 4
     timeout_seconds: float = 30.0
+    credits: int = 0
     regions: dict[str, int] = {}
 
 

@@ -120,7 +120,7 @@ def _accepted(question: Question, job: UUID, state: ParentState, *headers: Heade
     name = ids.text(job)
     accepted = Accepted(
         job_id=name,
-        status=state.value,
+        status=state.wire,
         children=tuple(
             ids.child_text(name, cell.surface, cell.token) for cell in question.plan.cells()
         ),

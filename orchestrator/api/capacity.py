@@ -21,12 +21,16 @@ PATIENCE_SECONDS = 2.0
 
 
 class SurfaceLimits(Wire):
-    """The limits of a surface: children of a lane at once, its starts, tries, seconds a try."""
+    """The limits of a surface: children of a lane at once, its starts, tries, seconds a try.
+
+    And the credits of a cell that shows something.
+    """
 
     concurrency: int
     rate: str | None
     attempts: int
     timeout_seconds: float
+    credits: int
 
 
 class Breaker(Wire):
@@ -126,6 +130,7 @@ def _surface(surface: SurfaceDescriptor, workers: int, rows: list[LaneRow]) -> S
             rate=None,
             attempts=surface.attempts,
             timeout_seconds=surface.timeout_seconds,
+            credits=surface.credits,
         ),
         live_workers=workers,
         options_schema=surface.options_schema,

@@ -17,6 +17,7 @@ from orchestrator.domain.envelope import (
     Wire,
 )
 from orchestrator.domain.regions import Region
+from orchestrator.domain.states import ChildStatus, ParentStatus
 
 WaitingReason = Literal[
     "admission",
@@ -29,10 +30,6 @@ WaitingReason = Literal[
     "retry",
     "no_worker",
 ]
-ParentStatus = Literal[
-    "queued", "processing", "completed", "partial", "failed", "canceled", "expired"
-]
-ChildStatus = Literal["queued", "processing", "completed", "failed", "canceled", "expired"]
 
 
 class Counts(Wire):
@@ -73,7 +70,10 @@ class Try(Wire):
 
 
 class ParentJob(Wire):
-    """A parent as a job read shows it."""
+    """A parent as a job read shows it.
+
+    `position` (from 1) is among its key's parents in the queue, exact to 10,000.
+    """
 
     id: str
     query: str

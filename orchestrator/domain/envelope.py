@@ -149,3 +149,11 @@ class Failure(Wire):
     code: str
     message: str
     retryable: bool
+
+
+OVERDUE = Failure(
+    code="DEADLINE_EXCEEDED",
+    message="The deadline of the job passed before this cell was captured.",
+    retryable=True,
+)
+"""The error of a cell that its job's deadline ended."""

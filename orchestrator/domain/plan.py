@@ -19,20 +19,36 @@ class Cell(NamedTuple):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a client asked for, aliases and defaults resolved. Stored as the parent's payload."""
+    """What a client asked for, aliases and defaults resolved. Stored as the parent's payload.
+
+    `delay` and `deadline` are seconds from acceptance; so many completed cells as `finish` says are
+    enough (None: all of them); an estimate above `max_credits` refuses it. `costs` are the credits
+    of a cell by surface where it has any, as they were at admission: no part of what was asked.
+    """
 
     query: str
     surfaces: tuple[str, ...]
     regions: tuple[Region, ...]
     priority: int = 5
     max_attempts: int | None = None
+    delay: float = 0.0
+    deadline: float | None = None
+    finish: int | None = None
+    group: str | None = None
+    max_credits: int | None = None
     options: dict[str, dict[str, Any]] = {}
     metadata: dict[str, str] = {}
+    costs: dict[str, int] = {}
 
     @property
     def total(self) -> int:
         """How many cells."""
         return len(self.surfaces) * len(self.regions)
+
+    @property
+    def estimate(self) -> int:
+        """The credits it costs when every cell shows something."""
+        return sum(self.costs.get(name, 0) for name in self.surfaces) * len(self.regions)
 
     def cells(self) -> Iterator[Cell]:
         """All cells, surface-major in request order."""
@@ -66,8 +82,9 @@ def encode(plan: Plan) -> str:
 
 
 def fingerprint(plan: Plan) -> bytes:
-    """A digest that is the same for equal plans and for no others."""
-    return hashlib.sha256(_canonical.encode(plan)).digest()
+    """A digest that is the same when the same was asked for, and for nothing else."""
+    asked = msgspec.structs.replace(plan, costs={}) if plan.costs else plan
+    return hashlib.sha256(_canonical.encode(asked)).digest()
 
 
 _canonical = msgspec.json.Encoder(order="deterministic")

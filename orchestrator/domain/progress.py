@@ -1,29 +1,63 @@
 """How far a cell is, told from its row; a cell without one is still, or was only, its parent's."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import cast
 
-from orchestrator.domain.documents import ChildStatus, Try, Waiting
+from orchestrator.domain.documents import Try, Waiting
+from orchestrator.domain.envelope import OVERDUE, Failure
+from orchestrator.domain.obstacles import Obstacles
 from orchestrator.domain.rows import Attempt, ChildRow, ParentRow
-from orchestrator.domain.states import ChildState
+from orchestrator.domain.states import ChildState, ChildStatus, ParentState
 from orchestrator.domain.times import rfc3339
 
 LOGGED_ATTEMPTS = 20
 
 
+def rows(parent: ParentRow, children: Iterable[ChildRow]) -> dict[int, ChildRow]:
+    """The rows by ordinal that tell of the present run.
+
+    A parent that waits to run some cells again still has what those were in the run before.
+    """
+    again = set(parent.todo or ()) if parent.state.waiting else ()
+    return {child.ordinal: child for child in children if child.ordinal not in again}
+
+
 def status(parent: ParentRow, child: ChildRow | None) -> ChildStatus:
-    """The word a client reads of a cell; one without a row has its parent's."""
-    state = child.state.wire if child else parent.state.value
-    return cast("ChildStatus", state)
+    """The word a client reads of a cell; one without a row waits with its parent, or ended so."""
+    if child is not None:
+        return child.state.wire
+    if parent.state.ended:
+        return cast("ChildStatus", parent.stop or parent.state.value)
+    return "queued"
 
 
-def waiting(parent: ParentRow, child: ChildRow | None) -> Waiting | None:
+def waiting(
+    parent: ParentRow, child: ChildRow | None, obstacles: Obstacles | None = None
+) -> Waiting | None:
     """Why a cell is not running yet; None when it runs, ended, or may run at once."""
     if child is None:
+        if parent.state is ParentState.DELAYED:
+            return Waiting(reason="delay", until=rfc3339(parent.not_before))
         return None if parent.state.ended else Waiting(reason="admission")
     if child.state is ChildState.RETRYING:
         return Waiting(reason="retry", until=rfc3339(child.run_at))
-    return None
+    if child.state is not ChildState.QUEUED or obstacles is None:
+        return None
+    met = obstacles.to(child.lane_id, sync=child.sync)
+    return Waiting(reason=met[0], until=rfc3339(met[1])) if met else None
+
+
+def error(parent: ParentRow, child: ChildRow | None) -> Failure | None:
+    """Why a cell ended without an answer; None when it has one, was canceled or has not ended."""
+    if child is not None:
+        return child.error
+    return OVERDUE if status(parent, None) == "expired" else None
+
+
+def cancel_requested_at(parent: ParentRow, child: ChildRow | None) -> datetime | None:
+    """When somebody asked for a cell, or all of its parent, to be canceled."""
+    return (child and child.cancel_requested_at) or parent.cancel_requested_at
 
 
 def ended_at(parent: ParentRow, child: ChildRow | None) -> datetime | None:

@@ -3,6 +3,7 @@
 The views of `orchestrator.domain.views` are made from these, so the wire needs no database.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -26,7 +27,11 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParentRow(NamedTuple):
-    """A parent as stored. `done` counts every ended cell, of whatever end."""
+    """A parent as stored. `done` counts every ended cell, of whatever end.
+
+    `todo` are the ordinals this run is for, None for all. `stop` is what the rest was told to end
+    as. `lanes` has the lane of each cell in ordinal order. Credits are `estimated` and `charged`.
+    """
 
     id: UUID
     key_id: int
@@ -42,6 +47,14 @@ class ParentRow(NamedTuple):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    lanes: Sequence[int] = ()
+    todo: Sequence[int] | None = None
+    stop: str | None = None
+    not_before: datetime | None = None
+    deadline_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    estimated: int = 0
+    charged: int = 0
 
 
 class ChildRow(NamedTuple):
@@ -63,3 +76,8 @@ class ChildRow(NamedTuple):
     log: tuple[Attempt, ...]
     capture: msgspec.Raw | None
     response_code: int | None = None
+    lane_id: int = 0
+    sync: bool = False
+    stop: str | None = None
+    cancel_requested_at: datetime | None = None
+    charged: int = 0

@@ -6,7 +6,8 @@ their cells are read from the plan, in the parent's own state.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 import msgspec
 from msgspec import UNSET
@@ -31,9 +32,9 @@ from orchestrator.domain.envelope import (
     Seen,
     Warning,  # noqa: A004 - the contract's word
 )
+from orchestrator.domain.obstacles import Obstacles
 from orchestrator.domain.plan import Cell
 from orchestrator.domain.rows import ChildRow, ParentRow
-from orchestrator.domain.states import ParentState
 from orchestrator.domain.times import rfc3339
 
 _captures = msgspec.json.Decoder(Capture)
@@ -51,14 +52,29 @@ class Serving(Protocol):
         """How the adapter captures."""
 
 
-def job_read(parent: ParentRow, children: Iterable[ChildRow]) -> JobRead:
+class Queued(NamedTuple):
+    """Where a parent stands in its queue (from 1), and when it may leave, as far as is known."""
+
+    position: int | None = None
+    estimated: bool | None = None
+    start_at: datetime | None = None
+
+
+def job_read(
+    parent: ParentRow,
+    children: Iterable[ChildRow],
+    *,
+    queued: Queued = Queued(),  # noqa: B008 - it is frozen
+    obstacles: Obstacles | None = None,
+) -> JobRead:
     """The read of a parent; `children` are its rows, none while it waits for admission."""
-    rows = {child.ordinal: child for child in children}
+    rows = progress.rows(parent, children)
     job = ids.text(parent.id)
     shown = tuple(
-        _summary(parent, job, cell, rows.get(cell.ordinal)) for cell in parent.plan.cells()
+        _summary(parent, job, cell, rows.get(cell.ordinal), obstacles)
+        for cell in parent.plan.cells()
     )
-    return JobRead(job=_parent(parent, job, _counts(parent, shown)), children=shown)
+    return JobRead(job=parent_job(parent, _counts(parent, shown), queued), children=shown)
 
 
 def envelopes(
@@ -66,20 +82,37 @@ def envelopes(
     cells: Iterable[Cell],
     children: Iterable[ChildRow],
     surfaces: Mapping[str, Serving],
+    obstacles: Obstacles | None = None,
 ) -> Iterator[Envelope]:
     """The Envelopes of these cells, in their order; `children` are the rows there are for them."""
-    rows = {child.ordinal: child for child in children}
+    rows = progress.rows(parent, children)
     for cell in cells:
-        yield envelope(parent, cell, rows.get(cell.ordinal), surfaces.get(cell.surface))
+        row, surface = rows.get(cell.ordinal), surfaces.get(cell.surface)
+        yield _envelope(parent, cell, row, surface, obstacles)
 
 
 def envelope(
-    parent: ParentRow, cell: Cell, child: ChildRow | None, surface: Serving | None
+    parent: ParentRow,
+    cell: Cell,
+    child: ChildRow | None,
+    surface: Serving | None,
+    obstacles: Obstacles | None = None,
 ) -> Envelope:
     """The Envelope of one cell; `surface` is None when no worker ever registered it."""
+    row = progress.rows(parent, (child,) if child else ()).get(cell.ordinal)
+    return _envelope(parent, cell, row, surface, obstacles)
+
+
+def _envelope(
+    parent: ParentRow,
+    cell: Cell,
+    child: ChildRow | None,
+    surface: Serving | None,
+    obstacles: Obstacles | None,
+) -> Envelope:
     capture = _capture(cell, child, surface)
     return Envelope(
-        job=_child(parent, cell, child, capture.warnings),
+        job=_child(parent, cell, child, capture.warnings, obstacles),
         provenance=capture.provenance,
         answer=capture.answer,
         evidence=capture.evidence,
@@ -99,32 +132,39 @@ def flat(envelope: Envelope) -> FlatResult:
     )
 
 
-def _parent(parent: ParentRow, job: str, counts: Counts) -> ParentJob:
+def parent_job(parent: ParentRow, counts: Counts, queued: Queued) -> ParentJob:
+    """A parent as reads and lists show it."""
     plan = parent.plan
     return ParentJob(
-        id=job,
+        id=ids.text(parent.id),
         query=plan.query,
-        status=parent.state.value,
+        status=parent.state.wire,
         run=parent.run,
         priority=parent.priority,
         surfaces=plan.surfaces,
         regions=plan.regions,
-        group=None,
+        group=plan.group,
         counts=counts,
-        position=None,
-        position_estimated=None,
-        estimated_start_at=None,
+        position=queued.position,
+        position_estimated=queued.estimated,
+        estimated_start_at=rfc3339(queued.start_at),
         requested_at=rfc3339(parent.created_at),
         started_at=rfc3339(parent.started_at),
         completed_at=rfc3339(parent.finished_at),
-        cancel_requested_at=None,
-        deadline_at=None,
+        cancel_requested_at=rfc3339(parent.cancel_requested_at),
+        deadline_at=rfc3339(parent.deadline_at),
         metadata=plan.metadata,
-        credits=Credits(),
+        credits=Credits(estimated=parent.estimated, charged=parent.charged),
     )
 
 
-def _summary(parent: ParentRow, job: str, cell: Cell, child: ChildRow | None) -> ChildSummary:
+def _summary(
+    parent: ParentRow,
+    job: str,
+    cell: Cell,
+    child: ChildRow | None,
+    obstacles: Obstacles | None,
+) -> ChildSummary:
     return ChildSummary(
         id=ids.child_text(job, cell.surface, cell.token),
         surface=cell.surface,
@@ -133,16 +173,20 @@ def _summary(parent: ParentRow, job: str, cell: Cell, child: ChildRow | None) ->
         language=UNSET if cell.region.language is None else cell.region.language,
         status=progress.status(parent, child),
         attempts=child.attempt if child else 0,
-        waiting=progress.waiting(parent, child),
-        error=child.error if child else None,
+        waiting=progress.waiting(parent, child, obstacles),
+        error=progress.error(parent, child),
         completed_at=rfc3339(progress.ended_at(parent, child)),
     )
 
 
 def _child(
-    parent: ParentRow, cell: Cell, child: ChildRow | None, warnings: tuple[Warning, ...]
+    parent: ParentRow,
+    cell: Cell,
+    child: ChildRow | None,
+    warnings: tuple[Warning, ...],
+    obstacles: Obstacles | None,
 ) -> ChildJob:
-    summary = _summary(parent, ids.text(parent.id), cell, child)
+    summary = _summary(parent, ids.text(parent.id), cell, child, obstacles)
     return ChildJob(
         id=summary.id,
         query=parent.plan.query,
@@ -161,8 +205,10 @@ def _child(
         started_at=rfc3339(child.started_at) if child else None,
         completed_at=summary.completed_at,
         latency_ms=progress.latency_ms(child),
-        cancel_requested_at=None,
-        credits=Credits(),
+        cancel_requested_at=rfc3339(progress.cancel_requested_at(parent, child)),
+        credits=Credits(
+            estimated=parent.plan.costs.get(cell.surface, 0), charged=child.charged if child else 0
+        ),
         artifacts=(),
     )
 
@@ -180,6 +226,7 @@ def _capture(cell: Cell, child: ChildRow | None, surface: Serving | None) -> Cap
 
 
 def _counts(parent: ParentRow, shown: tuple[ChildSummary, ...]) -> Counts:
-    if parent.state is ParentState.QUEUED:
-        return Counts(waiting=parent.total)
-    return Counts(**Counter[str](child.status for child in shown))
+    counted = Counter[str](child.status for child in shown)
+    if parent.state.waiting:
+        counted["waiting"] = counted.pop("queued", 0)
+    return Counts(**counted)

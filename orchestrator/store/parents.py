@@ -35,23 +35,31 @@ class NewParent(NamedTuple):
     idempotency_key: str | None = None
     fingerprint: bytes | None = None
     caller: Caller | None = None
+    group_id: int | None = None
 
 
 # One statement: the parents' trigger fires first and locks the keys' usage rows, as everywhere.
 INSERT = """
 WITH made AS (
   INSERT INTO parent (id, key_id, state, mode, started_at, priority, lanes, total, payload,
-                      idempotency_key, fingerprint)
-  SELECT id, key_id, CASE WHEN sync THEN 'processing' ELSE 'queued' END,
+                      idempotency_key, fingerprint, group_id, finish, estimated, not_before,
+                      deadline_at)
+  SELECT id, key_id,
+         CASE WHEN sync THEN 'processing' WHEN delay > 0 THEN 'delayed' ELSE 'queued' END,
          CASE WHEN sync THEN 'sync' ELSE 'async' END, CASE WHEN sync THEN now() END, priority,
-         lanes::int[], cardinality(lanes::int[]), payload, idempotency_key, fingerprint
+         lanes::int[], cardinality(lanes::int[]), payload, idempotency_key, fingerprint, group_id,
+         finish, estimated, CASE WHEN delay > 0 THEN now() + delay * interval '1 second' END,
+         now() + deadline * interval '1 second'
   FROM unnest(%(ids)b::uuid[], %(keys)b::int[], %(syncs)b::bool[], %(priorities)b::int2[],
-              %(lanes)b::text[], %(payloads)b::json[], %(names)b::text[], %(prints)b::bytea[])
-       AS new (id, key_id, sync, priority, lanes, payload, idempotency_key, fingerprint)
-  RETURNING id, key_id, mode, lanes, priority
+              %(lanes)b::text[], %(payloads)b::json[], %(names)b::text[], %(prints)b::bytea[],
+              %(groups)b::int[], %(finishes)b::int[], %(estimates)b::int[], %(delays)b::float8[],
+              %(deadlines)b::float8[])
+       AS new (id, key_id, sync, priority, lanes, payload, idempotency_key, fingerprint, group_id,
+               finish, estimated, delay, deadline)
+  RETURNING id, key_id, mode, lanes, priority, group_id
 )
-INSERT INTO child (parent_id, ordinal, key_id, lane_id, priority)
-SELECT m.id, cell.ordinal, m.key_id, cell.lane, m.priority + 100
+INSERT INTO child (parent_id, ordinal, key_id, lane_id, priority, group_id)
+SELECT m.id, cell.ordinal, m.key_id, cell.lane, m.priority + 100, m.group_id
 FROM made m, unnest(m.lanes) WITH ORDINALITY AS cell (lane, ordinal)
 WHERE m.mode = 'sync'
 """
@@ -72,6 +80,11 @@ async def insert(connection: AsyncConnection, parents: Sequence[NewParent]) -> N
         "payloads": [plans.encode(parent.plan) for parent in parents],
         "names": [parent.idempotency_key for parent in parents],
         "prints": [parent.fingerprint for parent in parents],
+        "groups": [parent.group_id for parent in parents],
+        "finishes": [parent.plan.finish for parent in parents],
+        "estimates": [parent.plan.estimate for parent in parents],
+        "delays": [float(parent.plan.delay) for parent in parents],
+        "deadlines": [_seconds(parent.plan.deadline) for parent in parents],
     }
     await connection.execute(INSERT, columns)
     if sync:
@@ -79,6 +92,10 @@ async def insert(connection: AsyncConnection, parents: Sequence[NewParent]) -> N
         await connection.execute(notify.NOTIFY, {"channel": notify.QUEUED})
     if len(sync) < len(parents):
         await connection.execute(notify.NOTIFY, {"channel": notify.ADMITTED})
+
+
+def _seconds(given: float | None) -> float | None:
+    return None if given is None else float(given)  # an array takes numbers of one kind
 
 
 ATTEND = """
@@ -137,7 +154,8 @@ async def earlier(
 
 READ = """
 SELECT id, key_id, state, priority, total, done, failed, canceled, expired, run,
-       payload::text AS payload, created_at, started_at, finished_at
+       payload::text AS payload, created_at, started_at, finished_at, lanes, todo, stop,
+       not_before, deadline_at, cancel_requested_at, estimated, charged
 FROM parent
 WHERE id = %(parent)s AND key_id = %(key)s
 """

@@ -110,7 +110,7 @@ def test_the_read_of_a_waiting_parent_has_every_field():
             "cancelRequestedAt": None,
             "deadlineAt": None,
             "metadata": {"k": "v"},
-            "credits": {"estimated": None, "charged": None},
+            "credits": {"estimated": 0, "charged": 0},
         },
         "children": [
             {
@@ -160,7 +160,7 @@ def test_the_envelope_of_a_waiting_cell_has_every_field():
             "completedAt": None,
             "latencyMs": None,
             "cancelRequestedAt": None,
-            "credits": {"estimated": None, "charged": None},
+            "credits": {"estimated": 0, "charged": 0},
             "artifacts": [],
         },
         "provenance": {

@@ -45,6 +45,7 @@ def describe(config: SurfaceConfig, adapter: Adapter) -> SurfaceDescriptor:
         countries=adapter.countries,
         concurrency=config.concurrency,
         attempts=config.attempts,
+        credits=config.credits,
         timeout_seconds=config.timeout_seconds,
         regions={
             country: region.concurrency

@@ -45,7 +45,7 @@ _SURFACE = SurfaceView(
     adapter="simulator",
     method="simulator",
     regions=None,
-    limits=SurfaceLimits(concurrency=100, rate=None, attempts=4, timeout_seconds=30.0),
+    limits=SurfaceLimits(concurrency=100, rate=None, attempts=4, timeout_seconds=30.0, credits=5),
     live_workers=1,
     options_schema={"type": "object"},
     lanes=(LaneView(country="US", concurrency=100, adaptive_limit=100, breaker=Breaker()),),

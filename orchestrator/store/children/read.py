@@ -29,7 +29,8 @@ def _row(
 
 OF = """
 SELECT parent_id, ordinal, state, attempt, run_at, started_at, claimed_at, finished_at,
-       error::text AS error, array_to_json(log)::text AS log, NULL AS capture, response_code
+       error::text AS error, array_to_json(log)::text AS log, NULL AS capture,
+       response_code, lane_id, priority > 100 AS sync, stop, cancel_requested_at, charged
 FROM child
 WHERE parent_id = %(parent)s
 ORDER BY ordinal
@@ -44,7 +45,8 @@ async def of(connection: AsyncConnection, parent: UUID) -> list[ChildRow]:
 
 ONE = """
 SELECT parent_id, ordinal, state, attempt, run_at, started_at, claimed_at, finished_at,
-       error::text AS error, array_to_json(log)::text AS log, result::text AS capture, response_code
+       error::text AS error, array_to_json(log)::text AS log, result::text AS capture,
+       response_code, lane_id, priority > 100 AS sync, stop, cancel_requested_at, charged
 FROM child
 WHERE parent_id = %(parent)s AND ordinal = %(ordinal)s
 """
@@ -58,7 +60,8 @@ async def one(connection: AsyncConnection, parent: UUID, ordinal: int) -> ChildR
 
 RESULTS = """
 SELECT parent_id, ordinal, state, attempt, run_at, started_at, claimed_at, finished_at,
-       error::text AS error, array_to_json(log)::text AS log, result::text AS capture, response_code
+       error::text AS error, array_to_json(log)::text AS log, result::text AS capture,
+       response_code, lane_id, priority > 100 AS sync, stop, cancel_requested_at, charged
 FROM child
 WHERE parent_id = %(parent)s AND ordinal > %(after)s
 ORDER BY ordinal

@@ -7,7 +7,8 @@ children; it is counted under the priority a client gave.
 COUNT_CHILDREN = """
 CREATE OR REPLACE FUNCTION count_children() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-  ks int[]; ls int[]; ps int[]; qs int[]; xs int[]; rs int[];
+  ks int[]; ls int[]; ps int[]; qs int[]; xs int[]; rs int[]; es int[];
+  clock float8 := extract(epoch FROM clock_timestamp());
 BEGIN
   IF tg_op = 'INSERT' THEN
     SELECT array_agg(k ORDER BY k, l), array_agg(l ORDER BY k, l), array_agg(p ORDER BY k, l),
@@ -31,15 +32,18 @@ BEGIN
     WHERE q <> 0 OR x <> 0 OR r <> 0;
   ELSE
     SELECT array_agg(k ORDER BY k, l), array_agg(l ORDER BY k, l), array_agg(p ORDER BY k, l),
-           array_agg(q ORDER BY k, l), array_agg(x ORDER BY k, l), array_agg(r ORDER BY k, l)
-    INTO ks, ls, ps, qs, xs, rs
-    FROM (SELECT k, l, p, sum(q)::int q, sum(x)::int x, sum(r)::int r
+           array_agg(q ORDER BY k, l), array_agg(x ORDER BY k, l), array_agg(r ORDER BY k, l),
+           array_agg(e ORDER BY k, l)
+    INTO ks, ls, ps, qs, xs, rs, es
+    FROM (SELECT k, l, p, sum(q)::int q, sum(x)::int x, sum(r)::int r, sum(e)::int e
           FROM (SELECT key_id k, lane_id l, priority p, (state = 'queued')::int q,
-                       (state = 'processing')::int x, (state = 'retrying')::int r
+                       (state = 'processing')::int x, (state = 'retrying')::int r,
+                       (state IN ('completed', 'failed'))::int e
                 FROM after
                 UNION ALL
                 SELECT key_id, lane_id, priority, -(state = 'queued')::int,
-                       -(state = 'processing')::int, -(state = 'retrying')::int
+                       -(state = 'processing')::int, -(state = 'retrying')::int,
+                       -(state IN ('completed', 'failed'))::int
                 FROM before) both_sides
           GROUP BY 1, 2, 3) t
     WHERE q <> 0 OR x <> 0 OR r <> 0;
@@ -47,9 +51,10 @@ BEGIN
   IF ks IS NULL THEN RETURN NULL; END IF;
 
   INSERT INTO usage AS u (key_id, queued, processing, retrying,
-                          sync_queued, sync_processing, sync_retrying)
-  SELECT k, sum(q), sum(x), sum(r), sum(q * s), sum(x * s), sum(r * s)
-  FROM (SELECT k, q, x, r, (p > 100)::int s FROM unnest(ks, ps, qs, xs, rs) t(k, p, q, x, r)) t
+                          sync_queued, sync_processing, sync_retrying, ended, ended_at)
+  SELECT k, sum(q), sum(x), sum(r), sum(q * s), sum(x * s), sum(r * s), greatest(0, sum(e)), clock
+  FROM (SELECT k, q, x, r, coalesce(e, 0) e, (p > 100)::int s
+        FROM unnest(ks, ps, qs, xs, rs, es) t(k, p, q, x, r, e)) t
   GROUP BY 1 ORDER BY 1
   ON CONFLICT (key_id) DO UPDATE SET
     queued = u.queued + excluded.queued,
@@ -58,10 +63,14 @@ BEGIN
     sync_queued = u.sync_queued + excluded.sync_queued,
     sync_processing = u.sync_processing + excluded.sync_processing,
     sync_retrying = u.sync_retrying + excluded.sync_retrying,
-    turn = CASE WHEN excluded.processing > excluded.sync_processing
-                THEN extract(epoch FROM clock_timestamp()) ELSE u.turn END,
-    sync_turn = CASE WHEN excluded.sync_processing > 0
-                     THEN extract(epoch FROM clock_timestamp()) ELSE u.sync_turn END;
+    turn = CASE WHEN excluded.processing > excluded.sync_processing THEN clock ELSE u.turn END,
+    sync_turn = CASE WHEN excluded.sync_processing > 0 THEN clock ELSE u.sync_turn END,
+    claimed = (u.claimed + greatest(0, excluded.processing - excluded.sync_processing)) % 10,
+    ended = CASE WHEN excluded.ended > 0
+                 THEN decayed(u.ended, u.ended_at, clock) + excluded.ended ELSE u.ended END,
+    ended_from = CASE WHEN excluded.ended > 0 AND decayed(u.ended, u.ended_at, clock) < 0.05
+                      THEN clock ELSE u.ended_from END,
+    ended_at = CASE WHEN excluded.ended > 0 THEN clock ELSE u.ended_at END;
 
   INSERT INTO backlog AS b (key_id, priority, n)
   SELECT k, CASE WHEN p > 100 THEN p - 100 ELSE p END, sum(q + r)

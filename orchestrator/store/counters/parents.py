@@ -1,49 +1,61 @@
-"""The trigger function that counts parents: places taken, cells waiting, detached parents."""
+"""The trigger function that counts parents: places taken, cells waiting, detached parents.
+
+A parent waits with the cells it has not ended yet: all of them, or those in its `todo`.
+"""
 
 COUNT_PARENTS = """
 CREATE OR REPLACE FUNCTION count_parents() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-  ks int[]; ps int[]; ds int[]; cs int[]; ts int[];
+  ks int[]; ps int[]; ds int[]; ys int[]; cs int[]; ts int[];
 BEGIN
   IF tg_op = 'INSERT' THEN
     SELECT array_agg(k ORDER BY k, p), array_agg(p ORDER BY k, p), array_agg(d ORDER BY k, p),
-           array_agg(c ORDER BY k, p), array_agg(0 ORDER BY k, p)
-    INTO ks, ps, ds, cs, ts
-    FROM (SELECT key_id k, priority p, count(*) FILTER (WHERE state = 'queued')::int d,
-                 coalesce(sum(total) FILTER (WHERE state = 'queued'), 0)::int c
+           array_agg(y ORDER BY k, p), array_agg(c ORDER BY k, p), array_agg(0 ORDER BY k, p)
+    INTO ks, ps, ds, ys, cs, ts
+    FROM (SELECT key_id k, priority p,
+                 count(*) FILTER (WHERE state IN ('queued', 'delayed'))::int d,
+                 count(*) FILTER (WHERE state = 'delayed')::int y,
+                 coalesce(sum(total - done) FILTER (WHERE state IN ('queued', 'delayed')), 0)::int c
           FROM after GROUP BY 1, 2) t;
   ELSIF tg_op = 'DELETE' THEN
     SELECT array_agg(k ORDER BY k, p), array_agg(p ORDER BY k, p), array_agg(d ORDER BY k, p),
-           array_agg(c ORDER BY k, p), array_agg(t ORDER BY k, p)
-    INTO ks, ps, ds, cs, ts
-    FROM (SELECT key_id k, priority p, -count(*) FILTER (WHERE state = 'queued')::int d,
-                 -coalesce(sum(total) FILTER (WHERE state = 'queued'), 0)::int c,
+           array_agg(y ORDER BY k, p), array_agg(c ORDER BY k, p), array_agg(t ORDER BY k, p)
+    INTO ks, ps, ds, ys, cs, ts
+    FROM (SELECT key_id k, priority p,
+                 -count(*) FILTER (WHERE state IN ('queued', 'delayed'))::int d,
+                 -count(*) FILTER (WHERE state = 'delayed')::int y,
+                 -coalesce(sum(total - done)
+                           FILTER (WHERE state IN ('queued', 'delayed')), 0)::int c,
                  -count(*) FILTER (WHERE mode = 'detached' AND finished_at IS NULL)::int t
-          FROM before WHERE state = 'queued' OR mode = 'detached' GROUP BY 1, 2) t
+          FROM before WHERE state IN ('queued', 'delayed') OR mode = 'detached' GROUP BY 1, 2) t
     WHERE d <> 0 OR t <> 0;
   ELSE
     SELECT array_agg(k ORDER BY k, p), array_agg(p ORDER BY k, p), array_agg(d ORDER BY k, p),
-           array_agg(c ORDER BY k, p), array_agg(t ORDER BY k, p)
-    INTO ks, ps, ds, cs, ts
-    FROM (SELECT k, p, sum(d)::int d, sum(c)::int c, sum(t)::int t
-          FROM (SELECT key_id k, priority p, (state = 'queued')::int d,
-                       CASE WHEN state = 'queued' THEN total ELSE 0 END c,
+           array_agg(y ORDER BY k, p), array_agg(c ORDER BY k, p), array_agg(t ORDER BY k, p)
+    INTO ks, ps, ds, ys, cs, ts
+    FROM (SELECT k, p, sum(d)::int d, sum(y)::int y, sum(c)::int c, sum(t)::int t
+          FROM (SELECT key_id k, priority p, (state IN ('queued', 'delayed'))::int d,
+                       (state = 'delayed')::int y,
+                       CASE WHEN state IN ('queued', 'delayed') THEN total - done ELSE 0 END c,
                        (mode = 'detached' AND finished_at IS NULL)::int t
-                FROM after WHERE state = 'queued' OR mode = 'detached'
+                FROM after WHERE state IN ('queued', 'delayed') OR mode = 'detached'
                 UNION ALL
-                SELECT key_id, priority, -(state = 'queued')::int,
-                       CASE WHEN state = 'queued' THEN -total ELSE 0 END,
+                SELECT key_id, priority, -(state IN ('queued', 'delayed'))::int,
+                       -(state = 'delayed')::int,
+                       CASE WHEN state IN ('queued', 'delayed') THEN done - total ELSE 0 END,
                        -(mode = 'detached' AND finished_at IS NULL)::int
-                FROM before WHERE state = 'queued' OR mode = 'detached') x
+                FROM before WHERE state IN ('queued', 'delayed') OR mode = 'detached') x
           GROUP BY 1, 2) t
-    WHERE d <> 0 OR c <> 0 OR t <> 0;
+    WHERE d <> 0 OR y <> 0 OR c <> 0 OR t <> 0;
   END IF;
   IF ks IS NULL THEN RETURN NULL; END IF;
 
-  INSERT INTO usage AS u (key_id, depth, detached)
-  SELECT k, sum(d), sum(t) FROM unnest(ks, ds, ts) t(k, d, t) GROUP BY 1 ORDER BY 1
+  INSERT INTO usage AS u (key_id, depth, delayed, detached)
+  SELECT k, sum(d), sum(y), sum(t) FROM unnest(ks, ds, ys, ts) t(k, d, y, t)
+  GROUP BY 1 ORDER BY 1
   ON CONFLICT (key_id) DO UPDATE SET
-    depth = u.depth + excluded.depth, detached = u.detached + excluded.detached;
+    depth = u.depth + excluded.depth, delayed = u.delayed + excluded.delayed,
+    detached = u.detached + excluded.detached;
 
   INSERT INTO backlog AS b (key_id, priority, n)
   SELECT k, p, c FROM unnest(ks, ps, cs) t(k, p, c) WHERE c <> 0 ORDER BY 1, 2
@@ -51,23 +63,35 @@ BEGIN
 
   IF tg_op = 'INSERT' THEN
     INSERT INTO inflight AS i (key_id, lane_id, waiting, asked)
-    SELECT key_id, l, count(*) FILTER (WHERE state = 'queued'), count(*)
+    SELECT key_id, l, count(*) FILTER (WHERE state IN ('queued', 'delayed')), count(*)
     FROM after, unnest(lanes) l
     GROUP BY 1, 2 ORDER BY 1, 2
     ON CONFLICT (key_id, lane_id) DO UPDATE SET
       waiting = i.waiting + excluded.waiting, asked = i.asked + excluded.asked;
   ELSIF tg_op = 'DELETE' THEN
     INSERT INTO inflight AS i (key_id, lane_id, waiting)
-    SELECT key_id, l, -count(*) FROM before, unnest(lanes) l WHERE state = 'queued'
+    SELECT key_id, l, -count(*)
+    FROM before,
+         unnest(CASE WHEN todo IS NULL THEN lanes
+                     ELSE ARRAY(SELECT lanes[o] FROM unnest(todo) o) END) l
+    WHERE state IN ('queued', 'delayed')
     GROUP BY 1, 2 ORDER BY 1, 2
     ON CONFLICT (key_id, lane_id) DO UPDATE SET waiting = i.waiting + excluded.waiting;
   ELSE
     INSERT INTO inflight AS i (key_id, lane_id, waiting)
     SELECT k, l, sum(n)
-    FROM (SELECT key_id k, l, count(*) n FROM after, unnest(lanes) l WHERE state = 'queued'
+    FROM (SELECT key_id k, l, count(*) n
+          FROM after,
+               unnest(CASE WHEN todo IS NULL THEN lanes
+                           ELSE ARRAY(SELECT lanes[o] FROM unnest(todo) o) END) l
+          WHERE state IN ('queued', 'delayed')
           GROUP BY 1, 2
           UNION ALL
-          SELECT key_id, l, -count(*) FROM before, unnest(lanes) l WHERE state = 'queued'
+          SELECT key_id, l, -count(*)
+          FROM before,
+               unnest(CASE WHEN todo IS NULL THEN lanes
+                           ELSE ARRAY(SELECT lanes[o] FROM unnest(todo) o) END) l
+          WHERE state IN ('queued', 'delayed')
           GROUP BY 1, 2) t
     GROUP BY 1, 2 HAVING sum(n) <> 0 ORDER BY 1, 2
     ON CONFLICT (key_id, lane_id) DO UPDATE SET waiting = i.waiting + excluded.waiting;

@@ -19,6 +19,7 @@ class Difference(NamedTuple):
 RECOUNT = """
 WITH counted(counter, key_id, place, n) AS (
   SELECT 'usage.depth', key_id, NULL::int, depth FROM usage
+  UNION ALL SELECT 'usage.delayed', key_id, NULL, delayed FROM usage
   UNION ALL SELECT 'usage.queued', key_id, NULL, queued FROM usage
   UNION ALL SELECT 'usage.processing', key_id, NULL, processing FROM usage
   UNION ALL SELECT 'usage.retrying', key_id, NULL, retrying FROM usage
@@ -39,13 +40,21 @@ WITH counted(counter, key_id, place, n) AS (
   UNION ALL SELECT 'lane_load.processing', NULL, lane_id, processing FROM lane_load
   UNION ALL SELECT 'lane_load.retrying', NULL, lane_id, retrying FROM lane_load
   UNION ALL SELECT 'lane_load.sync_processing', NULL, lane_id, sync_processing FROM lane_load
+  UNION ALL SELECT 'group.' || what, NULL, group_id, n FROM group_usage
 ), live AS MATERIALIZED (
   SELECT key_id, lane_id, CASE WHEN priority > 100 THEN priority - 100 ELSE priority END priority,
          priority > 100 AS sync, state, count(*)::int n
   FROM child
   WHERE state IN ('queued', 'processing', 'retrying') GROUP BY 1, 2, 3, 4, 5
+), waiting AS MATERIALIZED (
+  SELECT key_id, priority, state, total, done,
+         CASE WHEN todo IS NULL THEN lanes
+              ELSE ARRAY(SELECT lanes[o] FROM unnest(todo) o) END AS cells
+  FROM parent WHERE state IN ('queued', 'delayed')
 ), recounted(counter, key_id, place, n) AS (
-  SELECT 'usage.depth', key_id, NULL::int, count(*) FROM parent WHERE state = 'queued' GROUP BY 2
+  SELECT 'usage.depth', key_id, NULL::int, count(*) FROM waiting GROUP BY 2
+  UNION ALL SELECT 'usage.delayed', key_id, NULL, count(*) FROM waiting WHERE state = 'delayed'
+    GROUP BY 2
   UNION ALL SELECT 'usage.' || state, key_id, NULL, sum(n) FROM live GROUP BY 1, 2
   UNION ALL SELECT 'usage.sync_' || state, key_id, NULL, sum(n) FROM live WHERE sync GROUP BY 1, 2
   UNION ALL SELECT 'usage.detached', key_id, NULL, count(*) FROM parent
@@ -54,18 +63,28 @@ WITH counted(counter, key_id, place, n) AS (
   UNION ALL SELECT 'usage.sync_limit', id, NULL, sync_limit FROM api_key
   UNION ALL SELECT 'usage.concurrency', id, NULL, concurrency FROM api_key
   UNION ALL SELECT 'backlog.n', key_id, priority, sum(n) FROM (
-      SELECT key_id, priority, sum(total) n FROM parent WHERE state = 'queued' GROUP BY 1, 2
+      SELECT key_id, priority, sum(total - done) n FROM waiting GROUP BY 1, 2
       UNION ALL
       SELECT key_id, priority, sum(n) FROM live WHERE state <> 'processing' GROUP BY 1, 2) b
     GROUP BY 2, 3
   UNION ALL SELECT 'inflight.waiting', key_id, l, count(*)
-    FROM parent, unnest(lanes) l WHERE state = 'queued' GROUP BY 2, 3
+    FROM waiting, unnest(cells) l GROUP BY 2, 3
   UNION ALL SELECT 'inflight.' || state, key_id, lane_id, sum(n) FROM live GROUP BY 1, 2, 3
   UNION ALL SELECT 'inflight.sync_queued', key_id, lane_id, sum(n)
     FROM live WHERE sync AND state = 'queued' GROUP BY 2, 3
   UNION ALL SELECT 'lane_load.' || state, NULL, lane_id, sum(n) FROM live GROUP BY 1, 3
   UNION ALL SELECT 'lane_load.sync_processing', NULL, lane_id, sum(n)
     FROM live WHERE sync AND state = 'processing' GROUP BY 3
+  UNION ALL SELECT 'group.' || what, NULL, group_id, sum(n)
+    FROM parent p
+    CROSS JOIN LATERAL (VALUES
+      ('parents.' || CASE p.state WHEN 'delayed' THEN 'queued' ELSE p.state END, 1),
+      ('cells', p.total), ('cells.failed', p.failed), ('cells.canceled', p.canceled),
+      ('cells.completed', p.done - p.failed - p.canceled - p.expired),
+      ('cells.expired', p.expired)) AS counted (what, n)
+    WHERE p.group_id IS NOT NULL GROUP BY 1, 3
+  UNION ALL SELECT 'group.cells.processing', NULL, group_id, count(*)
+    FROM child WHERE group_id IS NOT NULL AND state = 'processing' GROUP BY 3
 )
 SELECT counter, c.key_id, c.place, coalesce(c.n, 0)::int counted, coalesce(c.m, 0)::int recounted
 FROM (SELECT counter, key_id, place, sum(n) n, sum(m) m

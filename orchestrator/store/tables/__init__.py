@@ -2,26 +2,40 @@
 
 from sqlmodel import SQLModel
 
-from admission.tables import ApiKey, ApiSecret, RateBucket, RateLot, SyncWait, UsageRow
+from admission.tables import (
+    ApiKey,
+    ApiSecret,
+    RateBucket,
+    RateLot,
+    Reservation,
+    SyncWait,
+    UsageRow,
+)
 from orchestrator.store.tables.counted import Backlog, Inflight, LaneLoad
+from orchestrator.store.tables.groups import GroupAction, GroupUsage, ParentGroup
 from orchestrator.store.tables.jobs import Child, Parent
-from orchestrator.store.tables.lanes import Lane, Node, Surface
+from orchestrator.store.tables.lanes import Lane, Node, Surface, Watcher
 
 __all__ = [
     "ApiKey",
     "ApiSecret",
     "Backlog",
     "Child",
+    "GroupAction",
+    "GroupUsage",
     "Inflight",
     "Lane",
     "LaneLoad",
     "Node",
     "Parent",
+    "ParentGroup",
     "RateBucket",
     "RateLot",
+    "Reservation",
     "Surface",
     "SyncWait",
     "UsageRow",
+    "Watcher",
     "metadata",
 ]
 

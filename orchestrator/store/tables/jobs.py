@@ -42,6 +42,11 @@ class Parent(SQLModel, table=True):
 
     A parent of mode `sync` never enters it: somebody waits for its end. Once nobody does it is
     `detached`. `fingerprint` is a digest of the parsed request, to know a replay by.
+
+    `delayed` until `not_before`; past `deadline_at` what has not ended expires. `stop` is what its
+    unfinished cells were told to end as; `finish` completed cells are enough. `todo` are the
+    ordinals that are to run when not all are: those of a retry, or without some that were canceled.
+    Credits are `estimated` when it is admitted and `charged` as its cells complete.
     """
 
     __tablename__ = "parent"
@@ -53,6 +58,10 @@ class Parent(SQLModel, table=True):
         ),
         CheckConstraint("priority BETWEEN 1 AND 10", name="parent_priority"),
         CheckConstraint("done BETWEEN 0 AND total", name="parent_done"),
+        CheckConstraint("stop IN ('canceled', 'expired')", name="parent_stop"),
+        CheckConstraint(
+            "state <> 'delayed' OR not_before IS NOT NULL", name="parent_delayed_until"
+        ),
         Index(
             "parent_queue",
             "key_id",
@@ -66,6 +75,16 @@ class Parent(SQLModel, table=True):
             "idempotency_key",
             unique=True,
             postgresql_where=text("idempotency_key IS NOT NULL"),
+        ),
+        Index("parent_listed", "key_id", "state", "id"),
+        Index("parent_grouped", "group_id", "id", postgresql_where=text("group_id IS NOT NULL")),
+        Index("parent_delayed", "not_before", postgresql_where=text("state = 'delayed'")),
+        Index(
+            "parent_overdue",
+            "deadline_at",
+            postgresql_where=text(
+                "deadline_at IS NOT NULL AND stop IS NULL AND finished_at IS NULL"
+            ),
         ),
         {"postgresql_with": BUSY},
     )
@@ -85,7 +104,16 @@ class Parent(SQLModel, table=True):
     payload: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     idempotency_key: str | None = Field(sa_column=Column(Text))
     fingerprint: bytes | None = Field(sa_column=Column(LargeBinary))
+    group_id: int | None = Field(sa_column=Column(Integer))
+    todo: list[int] | None = Field(sa_column=Column(ARRAY(SmallInteger)))
+    finish: int | None = Field(sa_column=Column(Integer))
+    stop: str | None = Field(sa_column=Column(Text))
+    estimated: int = Field(sa_column=count())
+    charged: int = Field(sa_column=count())
     created_at: datetime = Field(sa_column=moment(nullable=False, now=True))
+    not_before: datetime | None = Field(sa_column=moment())
+    deadline_at: datetime | None = Field(sa_column=moment())
+    cancel_requested_at: datetime | None = Field(sa_column=moment())
     started_at: datetime | None = Field(sa_column=moment())
     finished_at: datetime | None = Field(sa_column=moment())
 
@@ -93,13 +121,15 @@ class Parent(SQLModel, table=True):
 class Child(SQLModel, table=True):
     """A cell that has left the queue: one capture, however many attempts it takes.
 
-    The priority of a sync parent's child is its parent's + 100.
+    The priority of a sync parent's child is its parent's + 100. `stop` is what it ends as once it
+    stops running; whoever takes it out of `processing` without an end reads it.
     """
 
     __tablename__ = "child"
     __table_args__ = (
         CheckConstraint(one_of("state", ChildState), name="child_state"),
         CheckConstraint("(claim IS NOT NULL) = (state = 'processing')", name="child_claim"),
+        CheckConstraint("stop IN ('canceled', 'expired')", name="child_stop"),
         Index(
             "child_ready",
             "key_id",
@@ -110,6 +140,11 @@ class Child(SQLModel, table=True):
             postgresql_where=text("state = 'queued'"),
         ),
         Index("child_node", "node", postgresql_where=text("state = 'processing'")),
+        Index(
+            "child_stopped",
+            "node",
+            postgresql_where=text("state = 'processing' AND stop IS NOT NULL"),
+        ),
         Index("child_due", "run_at", postgresql_where=text("state = 'retrying'")),
         {"postgresql_with": BUSY},
     )
@@ -124,6 +159,10 @@ class Child(SQLModel, table=True):
     lost: int = Field(sa_column=small("0"))
     claim: int | None = Field(sa_column=Column(BigInteger))
     node: int | None = Field(sa_column=Column(Integer))
+    group_id: int | None = Field(sa_column=Column(Integer))
+    stop: str | None = Field(sa_column=Column(Text))
+    charged: int = Field(sa_column=count())
+    cancel_requested_at: datetime | None = Field(sa_column=moment())
     run_at: datetime | None = Field(sa_column=moment())
     started_at: datetime | None = Field(sa_column=moment())
     claimed_at: datetime | None = Field(sa_column=moment())

@@ -1,4 +1,4 @@
-"""The tables of what can be captured and who captures: lanes, surfaces, nodes."""
+"""The tables of what can be captured, who captures and who looks on."""
 
 from datetime import datetime
 from typing import Any
@@ -7,7 +7,7 @@ from sqlalchemy import ARRAY, CheckConstraint, Column, Identity, Integer, Text, 
 from sqlalchemy.dialects.postgresql import JSON
 from sqlmodel import Field, SQLModel
 
-from admission.tables import count, moment
+from admission.tables import SHORT_LIVED, count, moment
 
 
 class Lane(SQLModel, table=True):
@@ -55,3 +55,14 @@ class Surface(SQLModel, table=True):
     name: str = Field(sa_column=Column(Text, primary_key=True))
     descriptor: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     registered_at: datetime = Field(sa_column=moment(nullable=False, now=True))
+
+
+class Watcher(SQLModel, table=True):
+    """How many streams and long polls of a key an API process holds open."""
+
+    __tablename__ = "watcher"
+    __table_args__ = ({"postgresql_with": SHORT_LIVED},)
+
+    key_id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    node: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    n: int = Field(sa_column=count())

@@ -1,10 +1,10 @@
 """Sync callers, idempotency keys, request rates, breakers."""
 # ruff: noqa: E501 - Alembic writes a constraint as it stands
 
+from pathlib import Path
+
 import sqlalchemy as sa
 from alembic import op
-
-from orchestrator.store import counters
 
 revision = "0002"
 down_revision = "0001"
@@ -24,8 +24,9 @@ def upgrade() -> None:
     count_sync()
     create()
     op.execute("DROP FUNCTION drain_rate(float8, float8, float8)")
-    for statement in counters.FUNCTIONS:
-        op.execute(statement)
+    op.execute(
+        sa.text(Path(__file__).with_name("0002_counters.sql").read_text().replace(":", r"\:"))
+    )
     op.execute("UPDATE usage u SET sync_limit = k.sync_limit FROM api_key k WHERE k.id = u.key_id")
     op.execute("""
         UPDATE inflight i SET asked = a.n
