@@ -14,7 +14,7 @@ class ClosedError(Exception):
 
 
 class Batcher(Generic[Item, Result]):
-    """Gathers single items into flushes of at most `largest`.
+    """Gathers items into flushes of at most `largest`, counted by `size`; a larger one goes alone.
 
     `flush` gets the items in order and returns one result for each, or the exception its caller
     gets; if it raises, each waiting caller of that flush gets that. `run` must be running, in a
@@ -26,9 +26,11 @@ class Batcher(Generic[Item, Result]):
         flush: Callable[[list[Item]], Awaitable[Sequence[Result | Exception]]],
         *,
         largest: int,
+        size: Callable[[Item], int] = lambda _: 1,
     ) -> None:
         self._flush = flush
         self._largest = largest
+        self._size = size
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._filled = asyncio.Event()
         self._closing = False
@@ -57,8 +59,15 @@ class Batcher(Generic[Item, Result]):
                 self._filled.clear()
                 await self._filled.wait()
                 continue
-            batch = [self._waiting.popleft() for _ in range(min(self._largest, len(self._waiting)))]
-            await self._flush_one(batch)
+            await self._flush_one(self._next())
+
+    def _next(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+        batch = [self._waiting.popleft()]
+        room = self._largest - self._size(batch[0][0])
+        while self._waiting and (size := self._size(self._waiting[0][0])) <= room:
+            batch.append(self._waiting.popleft())
+            room -= size
+        return batch
 
     async def _flush_one(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:

@@ -25,3 +25,7 @@ class Pace:
     def seconds(self, key_id: int) -> float:
         """How long a wait of this key takes, never 0; a guess before the first."""
         return self._means.get(key_id, FIRST_GUESS_SECONDS)
+
+    def per_second(self, key_id: int, places: int) -> float:
+        """How many of so many sync places of this key come free in a second."""
+        return max(1, places) / self.seconds(key_id)

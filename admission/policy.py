@@ -1,7 +1,10 @@
 """The decisions of admission, pure: numbers in, a value out."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
+from uuid import UUID
 
 from admission.demand import Demand
 from admission.refusals import Refusal, RefusalCode, Taken, Watch
@@ -13,18 +16,21 @@ ROUNDING_SECONDS = 1e-6
 """What clocks added up are off by is not worth a second more."""
 SLOWEST_DRAIN = 1 / 15
 """Places a second of a queue that has not moved lately: worth a look after a while, not at once."""
+NONE: Mapping[UUID, int] = MappingProxyType({})
 
 
 class Usage(NamedTuple):
     """What a key has taken, as its rows say under their lock.
 
-    Parents waiting of how many, leaving at `drain_per_second`; sync `callers` waiting and sync
-    parents `detached` from theirs, of how many, ending at `sync_per_second`. What comes free is
-    promised to those refused before, until `promised` and `sync_promised`. Times are epoch seconds.
+    Parents waiting and places left in live `reservations` of how many, the former leaving at
+    `drain_per_second`; sync `callers` waiting and sync parents `detached` from theirs, of how many,
+    ending at `sync_per_second`. What comes free is promised to those refused before, until
+    `promised` and `sync_promised`. Times are epoch seconds.
     """
 
-    depth: int
+    waiting: int
     capacity: int
+    reservations: Mapping[UUID, int] = NONE
     drain_per_second: float = 0.0
     callers: int = 0
     detached: int = 0
@@ -33,6 +39,16 @@ class Usage(NamedTuple):
     promised: float = 0.0
     sync_promised: float = 0.0
     now: float = 0.0
+
+    @property
+    def reserved(self) -> int:
+        """Places held for submissions to come."""
+        return sum(self.reservations.values())
+
+    @property
+    def depth(self) -> int:
+        """Every place taken."""
+        return self.waiting + self.reserved
 
     @property
     def sync_running(self) -> int:
@@ -69,10 +85,28 @@ def decide(demand: Demand, usage: Usage, *, chance: float = 0.0) -> Admitted | R
     """
     if demand.callers > sync_headroom(usage):
         return _no_caller(demand, usage, chance)
-    if demand.places > headroom(usage):
+    if demand.places - drawn(demand, usage) > headroom(usage):
         return _no_place(demand, usage, chance)
-    return Admitted(
-        usage._replace(depth=usage.depth + demand.places, callers=usage.callers + demand.callers)
+    return Admitted(_taken(demand, usage))
+
+
+def drawn(demand: Demand, usage: Usage) -> int:
+    """How many of its places the demand has reserved: all that are left, of a live reservation."""
+    if demand.reservation is None:
+        return 0
+    return min(demand.places, usage.reservations.get(demand.reservation, 0))
+
+
+def _taken(demand: Demand, usage: Usage) -> Usage:
+    """What is taken with this demand too; what it drew on was taken before."""
+    reservations = usage.reservations
+    if demand.reservation is not None and (places := drawn(demand, usage)):
+        left = reservations[demand.reservation] - places
+        reservations = {**reservations, demand.reservation: left}
+    return usage._replace(
+        waiting=usage.waiting + demand.places,
+        reservations=reservations,
+        callers=usage.callers + demand.callers,
     )
 
 
@@ -87,8 +121,9 @@ def sync_headroom(usage: Usage) -> int:
 
 
 def _no_place(demand: Demand, usage: Usage, chance: float) -> Refused:
-    missing = demand.places - (usage.capacity - usage.depth)
-    due = promise(usage.promised, usage.now, missing, demand.places, usage.drain_per_second)
+    wanted = demand.places - drawn(demand, usage)
+    missing = wanted - (usage.capacity - usage.depth)
+    due = promise(usage.promised, usage.now, missing, wanted, usage.drain_per_second)
     refusal = Refusal(
         code=RefusalCode.QUEUE_CAPACITY_EXCEEDED,
         watch=Watch.ADMISSION_QUEUE,

@@ -180,6 +180,7 @@ class Reservation(SQLModel, table=True):
     __tablename__ = "reservation"
     __table_args__ = (
         CheckConstraint("places >= 0", name="reservation_places"),
+        Index("reservation_expired", "expires_at"),
         {"postgresql_with": SHORT_LIVED},
     )
 

@@ -1,6 +1,8 @@
 """The usage row of a key: its lock is what makes admission exact."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
 
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
@@ -10,7 +12,8 @@ from admission.policy import Usage
 from admission.refusals import Taken
 
 LOCK = """
-SELECT key_id, depth, capacity, detached, sync_limit, promised, sync_promised, clock AS now,
+SELECT key_id, depth AS waiting, capacity, detached, sync_limit, promised, sync_promised,
+       clock AS now,
        drain_rate(drained, drained_at, drained_from, clock) AS drain_per_second
 FROM usage, (SELECT extract(epoch FROM clock_timestamp())::float8 AS clock) AS at
 WHERE key_id = ANY(%(keys)s)
@@ -18,10 +21,17 @@ ORDER BY key_id
 FOR NO KEY UPDATE OF usage
 """
 
-# Under the lock, in a statement of its own: a caller admitted while the lock was waited for is
-# seen by a new snapshot only.
-CALLERS = """
-SELECT key_id, count(*)::int FROM sync_wait WHERE key_id = ANY(%(keys)s) GROUP BY 1
+# Under the lock, in a statement of its own: a caller admitted and a reservation made while the lock
+# was waited for are seen by a new snapshot only. A reservation's end is held against the clock as
+# it is under the lock, too: by that of an earlier start it would live on after its places went to
+# somebody else.
+HELD = """
+SELECT k.key_id,
+       (SELECT count(*)::int FROM sync_wait w WHERE w.key_id = k.key_id) AS callers,
+       (SELECT json_object_agg(r.id, r.places) FROM reservation r
+        WHERE r.key_id = k.key_id AND r.places > 0 AND r.expires_at > clock_timestamp())
+         AS reservations
+FROM unnest(%(keys)s::int[]) AS k (key_id)
 """
 
 
@@ -29,11 +39,17 @@ async def lock(connection: AsyncConnection, keys: Iterable[int]) -> dict[int, Us
     """Lock the rows of these keys in key order until the transaction ends, and read them."""
     wanted = {"keys": sorted(set(keys))}
     rows = await connection.cursor(row_factory=dict_row).execute(LOCK, wanted)
-    waiting = await connection.execute(CALLERS, wanted)
+    taken_besides = await connection.execute(HELD, wanted)
     usages = {row.pop("key_id"): Usage(**row) async for row in rows}
-    async for key, callers in waiting:
-        usages[key] = usages[key]._replace(callers=callers)
+    async for key, callers, reservations in taken_besides:
+        if key in usages:
+            usages[key] = usages[key]._replace(callers=callers, reservations=held(reservations))
     return usages
+
+
+def held(reservations: dict[str, int] | None) -> dict[UUID, int]:
+    """Places by reservation, as JSON has them."""
+    return {UUID(name): places for name, places in (reservations or {}).items()}
 
 
 PROMISE = """
@@ -64,15 +80,29 @@ async def promise(
 
 
 READ = """
-SELECT depth, capacity, detached, sync_limit,
-       (SELECT count(*)::int FROM sync_wait w WHERE w.key_id = usage.key_id) AS callers
-FROM usage
+SELECT depth AS waiting, capacity, detached, sync_limit, promised, sync_promised, clock AS now,
+       drain_rate(drained, drained_at, drained_from, clock) AS drain_per_second,
+       (SELECT count(*)::int FROM sync_wait w WHERE w.key_id = usage.key_id) AS callers,
+       (SELECT json_object_agg(id, places) FROM reservation r
+        WHERE r.key_id = usage.key_id AND places > 0 AND expires_at > now()) AS reservations
+FROM usage, (SELECT extract(epoch FROM now())::float8 AS clock) AS at
 WHERE key_id = %(key)s
 """
 
 
-async def taken(connection: AsyncConnection, key_id: int) -> Taken | None:
-    """What a key has taken, without its lock: a moment later it may be otherwise."""
+async def read(connection: AsyncConnection, key_id: int) -> Usage | None:
+    """What a key has taken, without its lock, as of the start of the transaction.
+
+    None when there is no such key. A moment later it may be otherwise: nothing is admitted by it.
+    """
     cursor = connection.cursor(row_factory=dict_row)
-    row = await (await cursor.execute(READ, {"key": key_id})).fetchone()
-    return Usage(**row).taken if row else None
+    row: dict[str, Any] | None = await (await cursor.execute(READ, {"key": key_id})).fetchone()
+    if row is None:
+        return None
+    return Usage(**row | {"reservations": held(row["reservations"])})
+
+
+async def taken(connection: AsyncConnection, key_id: int) -> Taken | None:
+    """The numbers that go with a refusal which looked at nothing else; None without the key."""
+    found = await read(connection, key_id)
+    return found.taken if found else None

@@ -50,6 +50,19 @@ def pool(settings: Settings, url: str, *, most: int, name: str) -> AsyncConnecti
 
 
 @asynccontextmanager
+async def one_moment(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnection]:
+    """A connection on which several reads see one moment."""
+    async with pool.connection() as connection, connection.transaction():
+        await connection.execute(REPEATABLE)
+        yield connection
+
+
+REPEATABLE = """
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
+"""
+
+
+@asynccontextmanager
 async def connect(settings: Settings, url: str) -> AsyncIterator[AsyncConnection]:
     """One connection of its own, in autocommit."""
     connection = await AsyncConnection.connect(url, **options(settings))

@@ -10,6 +10,12 @@ ADMITTED = "parallax_admitted"
 QUEUED = "parallax_queued"
 """Children became ready: runners may claim."""
 
+STOPPED = "parallax_stopped"
+"""Children that run were told to stop: their workers may look."""
+
+ACTED = "parallax_acted"
+"""Something was asked of a group: stewards may look."""
+
 ENDED = "parallax_ended"
 """Parents ended that callers wait for: their ids in hex, joined by commas; '' for too many."""
 

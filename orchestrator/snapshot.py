@@ -8,6 +8,7 @@ from typing import NamedTuple
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from admission import usage
 from admission.keys import Key
 from admission.policy import Usage, headroom, sync_headroom
 from admission.rate import GOOD_SECONDS, Rate, Seen
@@ -25,7 +26,9 @@ from orchestrator.domain.times import rfc3339
 
 
 class _Counted(NamedTuple):
-    depth: int
+    waiting: int
+    delayed: int
+    reservations: dict[str, int] | None
     capacity: int
     detached: int
     sync_limit: int
@@ -41,9 +44,12 @@ class _Counted(NamedTuple):
     as_of: datetime
 
 
-# The oldest waiting parent is the first of one of ten priorities: ten probes of the queue's index.
+# The oldest parent that may leave is the first of one of ten priorities: ten probes of the queue's
+# index. Reservations that expired by now count no more, deleted or not.
 TAKE = """
-SELECT u.depth, u.capacity, u.detached, u.sync_limit, u.concurrency,
+SELECT u.depth AS waiting, u.delayed, u.capacity, u.detached, u.sync_limit, u.concurrency,
+       (SELECT json_object_agg(id, places) FROM reservation
+        WHERE key_id = %(key)s AND places > 0 AND expires_at > now()) AS reservations,
        (SELECT count(*)::int FROM sync_wait WHERE key_id = %(key)s) AS callers,
        drain_rate(u.drained, u.drained_at, u.drained_from, extract(epoch FROM now())::float8)
          AS drain_per_second,
@@ -53,7 +59,7 @@ SELECT u.depth, u.capacity, u.detached, u.sync_limit, u.concurrency,
           SELECT created_at FROM parent
           WHERE key_id = %(key)s AND state = 'queued' AND priority = level
           ORDER BY id LIMIT 1) AS o
-        WHERE u.depth > 0) AS oldest_age_seconds,
+        WHERE u.depth > u.delayed) AS oldest_age_seconds,
        (SELECT coalesce(json_agg(json_build_array(
                  l.surface, l.country, i.waiting, i.queued + i.retrying, i.processing)), '[]')
         FROM inflight i
@@ -114,25 +120,26 @@ def document(counted: _Counted, rate: Rate) -> Snapshot:
     waiting = sum(place[2] for place in counted.places)
     queued = sum(place[3] for place in counted.places)
     processing = sum(place[4] for place in counted.places)
-    usage = Usage(
-        depth=counted.depth,
+    taken = Usage(
+        waiting=counted.waiting,
         capacity=counted.capacity,
+        reservations=usage.held(counted.reservations),
         callers=counted.callers,
         detached=counted.detached,
         sync_limit=counted.sync_limit,
     )
     return Snapshot(
         admission_queue=AdmissionQueue(
-            depth=counted.depth,
-            capacity=counted.capacity,
-            waiting=counted.depth,
-            reserved=0,
-            delayed=0,
+            depth=taken.depth,
+            capacity=taken.capacity,
+            waiting=taken.waiting,
+            reserved=taken.reserved,
+            delayed=counted.delayed,
             held=(),
             drain_per_second=round(counted.drain_per_second, 3),
             oldest_age_seconds=_rounded(counted.oldest_age_seconds),
         ),
-        sync_concurrency=SyncConcurrency(limit=usage.sync_limit, running=usage.sync_running),
+        sync_concurrency=SyncConcurrency(limit=taken.sync_limit, running=taken.sync_running),
         request_rate=RequestRate(
             limit=rate.limit,
             remaining=rate.remaining,
@@ -151,8 +158,8 @@ def document(counted: _Counted, rate: Rate) -> Snapshot:
         priority_breakdown=tuple(
             PriorityCount(priority=priority, count=n) for priority, n in counted.priorities
         ),
-        concurrency=Concurrency(used=processing, max=counted.concurrency + usage.sync_limit),
-        headroom=Headroom(asynchronous=headroom(usage), sync=sync_headroom(usage)),
+        concurrency=Concurrency(used=processing, max=counted.concurrency + taken.sync_limit),
+        headroom=Headroom(asynchronous=headroom(taken), sync=sync_headroom(taken)),
         as_of=as_of,
     )
 

@@ -4,20 +4,21 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from psycopg import AsyncConnection
+import msgspec
 from psycopg_pool import AsyncConnectionPool
 
+from admission.deciding import Ask, Blocked, Decision, Item, Overpriced, Repeated, Stored
 from admission.demand import Demand
-from admission.gate import Gate, Known, Repeated, Stored
+from admission.gate import Gate
 from admission.keys import Key
 from admission.pace import Pace
 from admission.refusals import Refusal
+from orchestrator.books import GroupBook, LaneBook
 from orchestrator.domain import ids, plan
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.states import ParentState
-from orchestrator.store import lanes, parents
-from orchestrator.store.lanes import Place
 from orchestrator.store.parents import Caller, Earlier, NewParent
+from orchestrator.store.record import Record
 from orchestrator.surfaces import SurfaceDescriptor
 
 
@@ -53,56 +54,28 @@ class Conflict(NamedTuple):
     parent: UUID
 
 
-class LaneBook:
-    """The ids of lanes, remembered: they never change, and most submissions need no new lane."""
+class Withheld(NamedTuple):
+    """Nothing was stored of what was to be stored whole: the submission at this place is at fault.
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
-        self._pool = pool
-        self._known: dict[Place, int] = {}
+    Its idempotency key stands for another request, or it may cost more than it allows.
+    """
 
-    async def of(self, plan: Plan, surfaces: dict[str, SurfaceDescriptor]) -> list[int]:
-        """The lane of each cell in ordinal order; lanes not seen yet are made."""
-        places = [Place(s, region.country) for s in plan.surfaces for region in plan.regions]
-        missing = {
-            place: limit(surfaces[place.surface], place.country)
-            for place in places
-            if place not in self._known
-        }
-        if missing:
-            async with self._pool.connection() as connection, connection.transaction():
-                self._known.update(await lanes.ensure(connection, missing))
-        return [self._known[place] for place in places]
+    place: int
+    why: Conflict | Overpriced
 
 
-def limit(surface: SurfaceDescriptor, country: str) -> int:
-    """How many children of this lane may run at once, over all workers."""
-    return surface.regions.get(country, surface.concurrency)
+Outcome = Accepted | Replayed | Conflict | Overpriced | Refusal
 
 
-class _Parents:
-    """The gate's record: parents, known again by their idempotency key."""
+class Outcomes(NamedTuple):
+    """What became of each submission; or why of what was to be stored whole there is `none`.
 
-    async def recall(
-        self, connection: AsyncConnection, entries: Sequence[NewParent]
-    ) -> Sequence[Known[Earlier] | None]:
-        names = [(entry.key_id, entry.idempotency_key or "") for entry in entries]
-        found = await parents.earlier(connection, names)
-        return [
-            Known(before, open=_same(before, entry) and not before.state.ended) if before else None
-            for entry, before in zip(entries, found, strict=True)
-        ]
+    `reserved` places are left of the reservation drawn on; None when the key has no such live one.
+    """
 
-    async def store(self, connection: AsyncConnection, entries: Sequence[NewParent]) -> None:
-        await parents.insert(connection, entries)
-
-    async def join(
-        self, connection: AsyncConnection, waiting: Sequence[tuple[NewParent, Earlier]]
-    ) -> None:
-        await parents.attend(connection, [(entry, before.id) for entry, before in waiting])
-
-
-def _same(before: Earlier, entry: NewParent) -> bool:
-    return before.fingerprint == entry.fingerprint
+    each: Sequence[Outcome]
+    reserved: int | None = None
+    none: Withheld | Refusal | None = None
 
 
 class Submitter:
@@ -110,36 +83,60 @@ class Submitter:
 
     def __init__(self, pool: AsyncConnectionPool, *, pace: Pace | None = None) -> None:
         self._lanes = LaneBook(pool)
-        self._gate: Gate[NewParent, Earlier] = Gate(pool, _Parents(), pace=pace or Pace())
+        self._groups = GroupBook(pool)
+        self._gate: Gate[NewParent, Earlier] = Gate(pool, Record(), pace=pace or Pace())
 
     async def submit(
         self, key: Key, asked: Submission, surfaces: dict[str, SurfaceDescriptor]
-    ) -> Accepted | Replayed | Conflict | Refusal:
+    ) -> Outcome:
         """Store the plan as a parent of this key if there is room, once per idempotency key.
 
         `surfaces` are those registered, by name; each surface of the plan must be among them.
         """
-        named = asked.idempotency_key is not None
-        parent = NewParent(
-            id=asked.parent,
-            key_id=key.id,
-            plan=asked.plan,
-            lanes=await self._lanes.of(asked.plan, surfaces),
-            idempotency_key=asked.idempotency_key,
-            fingerprint=plan.fingerprint(asked.plan) if named else None,
-            caller=asked.caller,
-        )
-        sync = asked.caller is not None
-        demand = Demand(key.id, int(not sync), int(sync), asked.idempotency_key)
-        match await self._gate.admit(demand, parent):
-            case Stored():
-                return Accepted(parent.id)
-            case Repeated(before, waits) if _same(before, parent):
-                return Replayed(before.id, before.state, waits)
-            case Repeated(before):
-                return Conflict(before.id)
-            case Refusal() as refusal:
-                return refusal
+        (outcome,) = (await self.submit_all(key, [asked], surfaces)).each
+        return outcome
+
+    async def submit_all(
+        self,
+        key: Key,
+        asked: Sequence[Submission],
+        surfaces: dict[str, SurfaceDescriptor],
+        *,
+        whole: bool = False,
+        reservation: UUID | None = None,
+    ) -> Outcomes:
+        """Store at least one submission in one transaction, each as `submit` does.
+
+        `whole`: all that are new, or none. They draw on the reservation before the queue's room.
+        """
+        entries = await self._entries(key, asked, surfaces)
+        items = [Item(_demand(entry, reservation), entry) for entry in entries]
+        answer = await self._gate.ask(Ask(items, whole))
+        each = list(map(_outcome, answer.decisions, entries))
+        match answer.none:
+            case Blocked(place, by):
+                why = Conflict(by.prior.id) if isinstance(by, Repeated) else by
+                return Outcomes(each, answer.reserved, Withheld(place, why))
+        return Outcomes(each, answer.reserved, answer.none)
+
+    async def _entries(
+        self, key: Key, asked: Sequence[Submission], surfaces: dict[str, SurfaceDescriptor]
+    ) -> list[NewParent]:
+        lanes = await self._lanes.of((one.plan for one in asked), surfaces)
+        groups = await self._groups.of(key.id, {one.plan.group for one in asked})
+        return [
+            NewParent(
+                id=one.parent,
+                key_id=key.id,
+                plan=_priced(one.plan, surfaces),
+                lanes=cells,
+                idempotency_key=one.idempotency_key,
+                fingerprint=None if one.idempotency_key is None else plan.fingerprint(one.plan),
+                caller=one.caller,
+                group_id=groups[one.plan.group],
+            )
+            for one, cells in zip(asked, lanes, strict=True)
+        ]
 
     async def run(self) -> None:
         """Serve `submit` until closed."""
@@ -148,6 +145,36 @@ class Submitter:
     def close(self) -> None:
         """Finish what was submitted so far, then let `run` return."""
         self._gate.close()
+
+
+def _priced(plan: Plan, surfaces: dict[str, SurfaceDescriptor]) -> Plan:
+    """The plan with what its cells cost now."""
+    costs = {name: cost for name in plan.surfaces if (cost := surfaces[name].credits)}
+    return msgspec.structs.replace(plan, costs=costs) if costs else plan
+
+
+def _demand(parent: NewParent, reservation: UUID | None) -> Demand:
+    sync = parent.caller is not None
+    return Demand(
+        parent.key_id,
+        places=int(not sync),
+        callers=int(sync),
+        idempotency_key=parent.idempotency_key,
+        credits=parent.plan.estimate,
+        most_credits=parent.plan.max_credits,
+        reservation=reservation,
+    )
+
+
+def _outcome(decision: Decision[Earlier], parent: NewParent) -> Outcome:
+    match decision:
+        case Stored():
+            return Accepted(parent.id)
+        case Repeated(before, waits) if before.fingerprint == parent.fingerprint:
+            return Replayed(before.id, before.state, waits)
+        case Repeated(before):
+            return Conflict(before.id)
+    return decision
 
 
 def new(

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from admission import keys, usage
+from admission import keys, reservations, usage
 from admission.keys import Key
 from admission.limits import Limits
 from orchestrator.domain import ids
@@ -94,6 +94,17 @@ async def parent(
     return made
 
 
+async def new_waiting(
+    connection: AsyncConnection, owner: Key, cells: Sequence[int], **fields: Any
+) -> UUID:
+    """A parent in the queue whose plan has these fields: delay, deadline, finish, group …"""
+    asked = NewParent(id=ids.new(), key_id=owner.id, plan=plan(len(cells), **fields), lanes=cells)
+    async with connection.transaction():
+        await usage.lock(connection, [owner.id])
+        await parents.insert(connection, [asked])
+    return asked.id
+
+
 async def some_parents(
     connection: AsyncConnection, owner: Key, cells: Sequence[int], *, n: int, priority: int = 5
 ) -> list[UUID]:
@@ -130,6 +141,18 @@ async def join(connection: AsyncConnection, owner: Key, parent: UUID, *, node: i
         asked = new_parent(owner, ())._replace(caller=caller)
         await parents.attend(connection, [(asked, parent)])
     return caller.id
+
+
+async def reservation(
+    connection: AsyncConnection, owner: Key, places: int, *, seconds: float = 60
+) -> UUID:
+    """The id of a new reservation, whether or not the queue has room for it."""
+    async with connection.transaction():
+        await usage.lock(connection, [owner.id])
+        made = await reservations.make(
+            connection, ids.new(), key_id=owner.id, places=places, seconds=seconds
+        )
+    return made.id
 
 
 def _caller(node: int) -> Caller:

@@ -53,7 +53,9 @@ async def attempt(claimed: Claimed, sheet: Sheet, surfaces: Mapping[str, Served]
     except SurfaceError as error:
         most = sheet.plan.max_attempts or served.config.attempts
         return _failed(fence, error, attempt=claimed.attempt, most=most)
-    return Completed(fence, captured.json.decode())
+    shown = captured.capture.provenance.surface_present is not False
+    charge = sheet.plan.costs.get(cell.surface, 0) if shown else 0
+    return Completed(fence, captured.json.decode(), charge=charge)
 
 
 def _request(claimed: Claimed, sheet: Sheet, cell: Cell) -> CaptureRequest:

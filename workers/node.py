@@ -17,10 +17,13 @@ from orchestrator.store.nodes import NewNode
 from workers import loop
 from workers.adapters import discovery
 from workers.execution import Served
+from workers.loop import Role
 from workers.roles.dispatcher import Dispatcher
+from workers.roles.interrupter import Interrupter
 from workers.roles.rescuer import Rescuer
 from workers.roles.runner import Runner
 from workers.roles.stager import Stager
+from workers.roles.steward import Steward
 from workers.settling import Settler
 
 MOST_CONNECTIONS = 6
@@ -87,12 +90,17 @@ class Node:
         )
         ready = self._runner.wake.set
         self._dispatcher = Dispatcher(pool, born=ready)
-        self._stager = Stager(pool, ready=ready)
+        self._stager = Stager(pool, ready=ready, released=self._dispatcher.wake.set)
+        self._interrupter = Interrupter(pool, node=node_id, interrupt=self._runner.interrupt)
+        self._steward = Steward(pool)
         self._rescuer = Rescuer(pool, steady=lambda: heartbeat.steady, ready=ready)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping`, then drain: nothing claimed is left behind."""
-        roles = (self._dispatcher, self._runner, self._stager, self._rescuer)
+        roles: tuple[Role, ...] = (
+            *(self._dispatcher, self._runner, self._stager),
+            *(self._interrupter, self._rescuer, self._steward),
+        )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._settler.run())
             listening = tasks.create_task(self._listen())
@@ -127,6 +135,8 @@ class Node:
         heard = {
             notify.ADMITTED: lambda _: self._dispatcher.wake.set(),
             notify.QUEUED: lambda _: self._runner.wake.set(),
+            notify.STOPPED: lambda _: self._interrupter.wake.set(),
+            notify.ACTED: lambda _: self._steward.wake.set(),
         }
         url = self._settings.listen_url or self._url
         await listener.listen(url, db.options(self._settings), heard)

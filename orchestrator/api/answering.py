@@ -12,7 +12,6 @@ from uuid import UUID
 from litestar.types import Receive
 
 from admission.policy import retry_after
-from admission.refusals import Refusal
 from orchestrator import submission
 from orchestrator.api import catalogue, denials, problems
 from orchestrator.api.asking import REPLAYED, Question
@@ -25,7 +24,7 @@ from orchestrator.domain.envelope import Wire
 from orchestrator.domain.rows import ChildRow, ParentRow
 from orchestrator.store import children, parents
 from orchestrator.store.parents import Caller
-from orchestrator.submission import Accepted, Conflict, Replayed
+from orchestrator.submission import Accepted, Replayed
 from orchestrator.waits import Wait
 
 NOBODY = Reply(HTTPStatus.NO_CONTENT, b"")
@@ -90,10 +89,7 @@ async def _admit(here: Services, question: Question) -> _Admitted | Problem:
     match outcome:
         case Replayed(job):
             return _Admitted(job, None, (REPLAYED,))
-        case Conflict(job):
-            return denials.conflict(ids.text(job))
-        case Refusal():
-            return denials.refused(outcome)
+    return denials.denied(outcome)
 
 
 async def _hold(

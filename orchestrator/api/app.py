@@ -8,12 +8,16 @@ from litestar import Litestar, Router
 from orchestrator.api import services
 from orchestrator.api.account import key, usage
 from orchestrator.api.auth import authenticated
+from orchestrator.api.batch import search_batch
 from orchestrator.api.capacity import health, status, surfaces
 from orchestrator.api.described import schema
 from orchestrator.api.failures import HANDLERS
+from orchestrator.api.groups import cancel_group, group, retry_group
 from orchestrator.api.jobs import read, search, search_surface
+from orchestrator.api.preflight import foresee, give_back
 from orchestrator.api.results import results
 from orchestrator.api.stamps import stamp
+from orchestrator.api.steering import cancel, clear, remove, retry
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings
 
@@ -34,7 +38,11 @@ def create_app(settings: Settings) -> Litestar:
 
     keyed = Router(
         path="/",
-        route_handlers=[search, search_surface, read, results, status, surfaces, key, usage],
+        route_handlers=[
+            *(search, search_surface, search_batch, read, results, status, foresee, give_back),
+            *(cancel, remove, retry, clear, group, cancel_group, retry_group),
+            *(surfaces, key, usage),
+        ],
         middleware=[authenticated],
     )
     return Litestar(

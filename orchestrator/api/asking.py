@@ -6,21 +6,20 @@ from uuid import UUID
 from litestar.types import Receive, Scope
 
 from admission.keys import Key
-from admission.refusals import Refusal
 from orchestrator import submission
 from orchestrator.api import bodies, catalogue, denials, problems, queries, requests, services
+from orchestrator.api.between import Rules
 from orchestrator.api.catalogue import Catalogue
 from orchestrator.api.prefer import Mode, Waits
 from orchestrator.api.problems import Fault, Problem
 from orchestrator.api.queries import Beside
 from orchestrator.api.replies import Header, Reply, document
-from orchestrator.api.requests import Asked, Rules
+from orchestrator.api.requests import Asked
 from orchestrator.api.services import Services
-from orchestrator.domain import ids
-from orchestrator.domain.documents import Accepted
+from orchestrator.domain import documents, ids
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.states import ParentState
-from orchestrator.submission import Conflict, Replayed
+from orchestrator.submission import Accepted, Outcomes, Replayed
 
 REPLAYED: Header = (b"idempotent-replayed", b"true")
 
@@ -34,6 +33,7 @@ class Question(NamedTuple):
     mode: Mode
     flat: bool
     existing: Catalogue
+    reservation: UUID | None = None
 
     @property
     def applied(self) -> tuple[Header, ...]:
@@ -65,13 +65,14 @@ async def read(scope: Scope, receive: Receive, surface: str | None) -> Question 
     if faults := _together(asked, beside, settings.sync_max_children):
         return problems.invalid(faults)
     existing = await here.catalogue()
-    return _impossible(asked.plan, existing) or Question(
+    return impossible(asked.plan, existing) or Question(
         key,
         asked.plan,
         asked.idempotency_key or beside.idempotency_key,
         beside.mode,
         beside.flat,
         existing,
+        queries.reservation(scope),
     )
 
 
@@ -83,15 +84,23 @@ def _together(asked: Asked, beside: Beside, most_sync: int) -> list[Fault]:
     ):
         message = "Differs from the header Idempotency-Key; send one."
         faults.append(Fault(path="idempotencyKey", message=message))
-    if beside.mode.wait_seconds is not None and asked.plan.total > most_sync:
-        message = (
-            f"{asked.plan.total} cells; at most {most_sync} can be waited for: submit it async."
-        )
-        faults.append(Fault(path="", message=message))
+    if beside.mode.wait_seconds is not None:
+        faults += too_wide(asked.plan, most_sync)
+        if asked.plan.delay:
+            message = "What is delayed cannot be waited for: submit it async."
+            faults.append(Fault(path="delay", message=message))
     return faults
 
 
-def _impossible(plan: Plan, existing: Catalogue) -> Problem | None:
+def too_wide(plan: Plan, most_sync: int) -> list[Fault]:
+    """The fault of a plan with more cells than can be waited for."""
+    if plan.total <= most_sync:
+        return []
+    message = f"{plan.total} cells; at most {most_sync} can be waited for: submit it async."
+    return [Fault(path="", message=message)]
+
+
+def impossible(plan: Plan, existing: Catalogue) -> Problem | None:
     """Why a plan cannot be captured here: cells that do not exist, options nobody takes."""
     if not existing.surfaces:
         return problems.no_surfaces()
@@ -105,20 +114,30 @@ def _impossible(plan: Plan, existing: Catalogue) -> Problem | None:
 async def queue(here: Services, question: Question) -> Reply | Problem:
     """Take it in and answer at once: 202 when it is stored."""
     asked = submission.new(question.plan, idempotency_key=question.idempotency_key)
-    outcome = await here.submitter.submit(question.key, asked, question.existing.surfaces)
+    taken = await here.submitter.submit_all(
+        question.key, [asked], question.existing.surfaces, reservation=question.reservation
+    )
+    (outcome,) = taken.each
+    left = remaining(taken)
     match outcome:
-        case Refusal():
-            return denials.refused(outcome)
-        case Conflict(job):
-            return denials.conflict(ids.text(job))
+        case Accepted(job):
+            return _accepted(question, job, ParentState.QUEUED, *left)
         case Replayed(job, state):
-            return _accepted(question, job, state, REPLAYED)
-    return _accepted(question, outcome.parent, ParentState.QUEUED)
+            return _accepted(question, job, state, REPLAYED, *left)
+    problem = denials.denied(outcome)
+    return problem._replace(headers=(*problem.headers, *left))
+
+
+def remaining(taken: Outcomes) -> tuple[Header, ...]:
+    """The header that says what the key's live reservation still holds, if one was named."""
+    if taken.reserved is None:
+        return ()
+    return ((b"x-reservation-remaining", b"%d" % taken.reserved),)
 
 
 def _accepted(question: Question, job: UUID, state: ParentState, *headers: Header) -> Reply:
     name = ids.text(job)
-    accepted = Accepted(
+    accepted = documents.Accepted(
         job_id=name,
         status=state.wire,
         children=tuple(

@@ -16,6 +16,8 @@ LARGEST_BYTES = 256 * 1024
 _JSON = re.compile(rb"application/([\w.-]+\+)?json *(;.*)?", re.IGNORECASE)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
+NO_OBJECT = "The body must be a JSON object."
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Decoded(NamedTuple):
@@ -25,30 +27,31 @@ class Decoded(NamedTuple):
     faults: list[Fault]
 
 
-async def read(scope: Scope, receive: Receive) -> bytes | Problem:
-    """The body, or why it is not wanted: not JSON by its headers, or more than 256 KiB."""
+async def read(scope: Scope, receive: Receive, *, largest: int = LARGEST_BYTES) -> bytes | Problem:
+    """The body, or why it is not wanted: not JSON by its headers, or more than `largest` bytes."""
     kind = header(scope, b"content-type")
     if kind is not None and not _JSON.fullmatch(kind):
         return problems.not_json()
     if header(scope, b"content-encoding") not in {None, b"identity"}:
         return problems.not_json("Send the body as it is, without Content-Encoding.")
     length = header(scope, b"content-length")
-    if length is not None and length.isdigit() and int(length) > LARGEST_BYTES:
-        return problems.too_large(LARGEST_BYTES)
-    return await _receive(receive)
+    if length is not None and length.isdigit() and int(length) > largest:
+        return problems.too_large(largest)
+    return await _receive(receive, largest)
 
 
-async def _receive(receive: Receive) -> bytes | Problem:
-    body = b""
+async def _receive(receive: Receive, largest: int) -> bytes | Problem:
+    parts, size = [], 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
             return problems.fault("", "The body ended early.")
-        body += message.get("body", b"")
-        if len(body) > LARGEST_BYTES:
-            return problems.too_large(LARGEST_BYTES)
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > largest:
+            return problems.too_large(largest)
         if not message.get("more_body"):
-            return body
+            return b"".join(parts)
 
 
 def decode(body: bytes) -> Decoded | Fault:
@@ -63,6 +66,19 @@ def decode(body: bytes) -> Decoded | Fault:
         faults: list[Fault] = []
         return Decoded(_scrub(value, "", faults), faults)
     return Decoded(value, [])
+
+
+def fields(body: bytes) -> dict[str, msgspec.Raw] | Fault:
+    """The fields of a body that is an object, as the bytes they were sent in."""
+    try:
+        return _fields.decode(body)
+    except RecursionError:
+        return Fault(path="", message="The JSON is nested too deeply.")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        whole = decode(body)
+        if isinstance(whole, Fault):
+            return whole
+        return whole.faults[0] if whole.faults else Fault(path="", message=NO_OBJECT)
 
 
 def _malformed(body: bytes, error: Exception) -> Fault:

@@ -1,8 +1,10 @@
 """What the server has room for, serves and is: the snapshot, the surfaces, its health."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from litestar import Request, get
+from litestar.types import Scope
 
 from admission.rate import Rate, Seen
 from orchestrator import snapshot
@@ -80,16 +82,24 @@ async def status(request: AnyRequest) -> Reply:
     """The snapshot of the key: one statement, as of one moment."""
     scope = request.scope
     here, key = services.of(scope), scope["auth"]
-    lot = here.rates.lot(key)
+    async with here.pool.connection() as connection:
+        taken = await snapshot.take(
+            connection, key, node=here.presence.node_id, observe=observer(scope)
+        )
+    return document(taken)
+
+
+def observer(scope: Scope) -> Callable[[Seen], Rate]:
+    """Tells the rate of the key that asks by what the database shows; the headers say the same."""
+    rates = services.of(scope).rates
+    lot = rates.lot(scope["auth"])
 
     def observe(seen: Seen) -> Rate:
-        rate = here.rates.observe(lot, seen)
-        stamps.tell(scope, rate)  # the headers say the same
+        rate = rates.observe(lot, seen)
+        stamps.tell(scope, rate)
         return rate
 
-    async with here.pool.connection() as connection:
-        taken = await snapshot.take(connection, key, node=here.presence.node_id, observe=observe)
-    return document(taken)
+    return observe
 
 
 @get("/v1/surfaces")

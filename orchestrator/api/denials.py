@@ -1,10 +1,13 @@
-"""The noes of admission and of waiting: the three 429s, the 409, and what a sync call may meet."""
+"""The noes of admission and of waiting: the three 429s, the 409, the 403, and those to callers."""
 
+from admission.deciding import Overpriced
 from admission.policy import retry_after
 from admission.refusals import Refusal, RefusalCode
 from orchestrator.api.codes import Code
 from orchestrator.api.problems import Problem
+from orchestrator.domain import ids
 from orchestrator.domain.envelope import Wire
+from orchestrator.submission import Conflict
 
 
 def surface_unavailable(seconds: float) -> Problem:
@@ -41,6 +44,39 @@ def conflict(job: str) -> Problem:
         " Use a new key for a new request, or send the first one as it was."
     )
     return Problem(Code.IDEMPOTENCY_CONFLICT, message, Outlived(job_id=job))
+
+
+class Price(Wire):
+    """The details of a 403: the credits a job may cost, and those its submission allows."""
+
+    estimated: int
+    max_credits: int
+
+
+def overpriced(met: Overpriced) -> Problem:
+    """A submission that may cost more than it says it may."""
+    message = (
+        f"It may cost {met.estimated} credits, and maxCredits is {met.most}; nothing was stored."
+        " Ask for fewer cells or allow more."
+    )
+    details = Price(estimated=met.estimated, max_credits=met.most)
+    return Problem(Code.INSUFFICIENT_CREDITS, message, details)
+
+
+def not_cancelable() -> Problem:
+    """A job that ended before anybody asked for a cancel."""
+    message = "This job has ended; there is nothing to cancel. DELETE erases an ended parent."
+    return Problem(Code.NOT_CANCELABLE, message)
+
+
+def not_retryable(*, ended: bool) -> Problem:
+    """A job that has not ended, or has no cell that ended so that it could run again."""
+    message = (
+        "Nothing of this job can run again: it is completed, or no cell ended so."
+        if ended
+        else "This job has not ended; wait for it, or cancel it first."
+    )
+    return Problem(Code.NOT_RETRYABLE, message)
 
 
 class Watched(Wire):
@@ -91,3 +127,14 @@ def refused(refusal: Refusal) -> Problem:
             (b"x-concurrency-queued", b"%d" % refusal.taken.depth),
         ),
     )
+
+
+def denied(met: Conflict | Overpriced | Refusal) -> Problem:
+    """A submission that was not taken in, whatever it met."""
+    match met:
+        case Conflict(parent):
+            return conflict(ids.text(parent))
+        case Overpriced():
+            return overpriced(met)
+        case Refusal():
+            return refused(met)

@@ -8,13 +8,12 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from admission.keys import Key
-from orchestrator.api import answering, asking, problems, queries, services
+from orchestrator.api import answering, asking, problems, queries, reading, services, streams
 from orchestrator.api.problems import Fault, Problem
 from orchestrator.api.replies import Reply, document
 from orchestrator.api.services import Services
 from orchestrator.domain import ids, views
 from orchestrator.domain.ids import ChildId, ParentId
-from orchestrator.store import children, parents
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -52,12 +51,16 @@ async def read(request: AnyRequest) -> Reply:
     """A parent with its children, or the Envelope of one child."""
     scope = request.scope
     key: Key = scope["auth"]
-    flat = queries.flat(queries.of(scope))
-    if isinstance(flat, Fault):
-        return problems.reply(problems.invalid([flat]), scope)
+    given = queries.of(scope)
+    flat, wait = queries.flat(given), queries.wait(given)
+    if isinstance(flat, Fault) or isinstance(wait, Fault):
+        faults = [part for part in (flat, wait) if isinstance(part, Fault)]
+        return problems.reply(problems.invalid(faults), scope)
     match ids.read(scope["path_params"]["job"]):
         case ParentId(parent):
-            found = await _parent(services.of(scope), key, parent)
+            here = services.of(scope)
+            held = await streams.hold(here, key, parent, seconds=wait, receive=request.receive)
+            found = document(held) if held else await _parent(here, key, parent)
         case ChildId() as child:
             found = await _child(services.of(scope), key, child, flat=flat)
         case None:
@@ -67,20 +70,14 @@ async def read(request: AnyRequest) -> Reply:
 
 async def _parent(here: Services, key: Key, parent: UUID) -> Reply | None:
     async with here.reading() as connection:
-        row = await parents.read(connection, key_id=key.id, parent=parent)
-        if row is None:
-            return None
-        rows = await children.of(connection, parent)
-    return document(views.job_read(row, rows))
+        found = await reading.job(connection, key_id=key.id, parent=parent)
+    return document(found) if found else None
 
 
 async def _child(here: Services, key: Key, child: ChildId, *, flat: bool) -> Reply | None:
-    async with here.reading() as connection:
-        parent = await parents.read(connection, key_id=key.id, parent=child.parent)
-        cell = parent.plan.find(child.surface, child.region) if parent else None
-        if parent is None or cell is None:
-            return None
-        row = await children.one(connection, child.parent, cell.ordinal)
     existing = await here.catalogue()
-    envelope = views.envelope(parent, cell, row, existing.surfaces.get(cell.surface))
+    async with here.reading() as connection:
+        envelope = await reading.cell(connection, existing, key_id=key.id, child=child)
+    if envelope is None:
+        return None
     return document(views.flat(envelope) if flat else envelope)

@@ -51,16 +51,20 @@ class ErrorDocument(Wire):
 
 def reply(problem: Problem, scope: Scope) -> Reply:
     """The problem as a response."""
-    status = STATUSES[problem.code].value
-    error = Error(
+    told = error(problem, scope)
+    return document(ErrorDocument(error=told), status=told.status, headers=problem.headers)
+
+
+def error(problem: Problem, scope: Scope) -> Error:
+    """The problem as clients of this request read it."""
+    return Error(
         code=problem.code,
         message=problem.message,
-        status=status,
+        status=STATUSES[problem.code].value,
         timestamp=rfc3339(datetime.now(UTC)),
         request_id=request_id(scope),
         details=problem.details,
     )
-    return document(ErrorDocument(error=error), status=status, headers=problem.headers)
 
 
 def invalid(faults: list[Fault]) -> Problem:
@@ -116,6 +120,16 @@ def unknown_key() -> Problem:
 def job_not_found() -> Problem:
     """Unknown, somebody else's and pruned look alike."""
     return Problem(Code.JOB_NOT_FOUND, "This API key has no such job.")
+
+
+def reservation_not_found() -> Problem:
+    """Unknown, somebody else's and expired look alike."""
+    return Problem(Code.NOT_FOUND, "This API key has no such reservation.")
+
+
+def group_not_found() -> Problem:
+    """Unknown, somebody else's and empty look alike."""
+    return Problem(Code.NOT_FOUND, "This API key has no such group.")
 
 
 def not_found() -> Problem:

@@ -4,14 +4,18 @@ import base64
 import re
 from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl
+from uuid import UUID
 
 from litestar.types import Scope
 
 from orchestrator.api import prefer
 from orchestrator.api.prefer import Mode, Waits
 from orchestrator.api.problems import Fault
+from orchestrator.api.stamps import header
+from orchestrator.domain import ids
 
 LARGEST_PAGE = 100
+LONGEST_WAIT_SECONDS = 60
 IDEMPOTENCY_KEY = "^[!-~]([ -~]{0,253}[!-~])?$"
 """The key in a header, where what is not ASCII would mean what each reader thinks it means."""
 
@@ -28,6 +32,12 @@ def of(scope: Scope) -> dict[str, str]:
     """The query parameters; the last wins of those given twice."""
     raw = scope["query_string"]
     return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True)) if raw else {}
+
+
+def unknown(scope: Scope) -> list[Fault]:
+    """The faults of a write that takes no query parameters."""
+    message = "Unknown query parameter; none is allowed."
+    return [Fault(path=f"?{name}", message=message) for name in of(scope)]
 
 
 class Beside(NamedTuple):
@@ -51,8 +61,7 @@ def of_submission(
         for name in given
         if name not in {"mode", "view"}
     ]
-    parts = (_mode(given.get("mode")), _idempotency_key(headers(scope, b"idempotency-key")))
-    mode, key, view = (*parts, flat(given))
+    mode, key, view = (_mode(given.get("mode")), idempotency_key(scope), flat(given))
     faults += [part for part in (mode, key, view) if isinstance(part, Fault)]
     if faults or isinstance(mode, Fault) or isinstance(key, Fault) or isinstance(view, Fault):
         return faults
@@ -70,8 +79,9 @@ def _mode(mode: str | None) -> Literal["async", "sync", ""] | Fault:
     return Fault(path="?mode", message="The mode is async or sync.")
 
 
-def _idempotency_key(given: list[str]) -> str | Fault:
+def idempotency_key(scope: Scope) -> str | Fault:
     """The key of the header, '' without one."""
+    given = headers(scope, b"idempotency-key")
     if not given:
         return ""
     if len(set(given)) > 1:
@@ -80,6 +90,12 @@ def _idempotency_key(given: list[str]) -> str | Fault:
         message = "1 to 255 visible ASCII characters, spaces between; others go into the body."
         return Fault(path="Idempotency-Key", message=message)
     return given[0]
+
+
+def reservation(scope: Scope) -> UUID | None:
+    """The reservation the header names; one that nothing can be is ignored as an unknown one is."""
+    named = header(scope, b"x-reservation")
+    return None if named is None else ids.read_reservation(named.decode("latin-1").strip())
 
 
 def headers(scope: Scope, name: bytes) -> list[str]:
@@ -100,6 +116,14 @@ def flat(given: dict[str, str]) -> bool | Fault:
     if view is None or view == "flat":
         return view == "flat"
     return Fault(path="?view", message="The only view is flat; leave it out for Envelopes.")
+
+
+def wait(given: dict[str, str]) -> int | Fault:
+    """The seconds a read may be held; 0 when it may not."""
+    text = given.get("wait", "0")
+    if re.fullmatch("[0-9]{1,2}", text) and int(text) <= LONGEST_WAIT_SECONDS:
+        return int(text)
+    return Fault(path="?wait", message=f"Whole seconds, 0 to {LONGEST_WAIT_SECONDS}.")
 
 
 def results(given: dict[str, str]) -> Wanted | list[Fault]:

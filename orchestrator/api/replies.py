@@ -1,6 +1,7 @@
 """Replies as bytes: the smallest ASGI application there is, about 20 µs less than Litestar's."""
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -20,11 +21,12 @@ class Reply:
     ) -> None:
         self.status = status
         self.body = body
-        self.headers: list[Header] = [
-            (b"content-type", media),
-            (b"content-length", b"%d" % len(body)),
-            *headers,
-        ]
+        content = (
+            ((b"content-type", media), (b"content-length", b"%d" % len(body)))
+            if status != HTTPStatus.NO_CONTENT
+            else ()
+        )
+        self.headers: list[Header] = [*content, *headers]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send it."""
@@ -35,3 +37,7 @@ class Reply:
 def document(value: Any, *, status: int = 200, headers: Iterable[Header] = ()) -> Reply:
     """A record as a JSON reply."""
     return Reply(status, msgspec.json.encode(value), headers=headers)
+
+
+NOTHING = Reply(HTTPStatus.NO_CONTENT, b"")
+"""Done, and nothing is left to say."""

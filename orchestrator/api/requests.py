@@ -1,16 +1,16 @@
 """From the bytes of a submission to its plan, or to every fault in it at once. No IO."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from orchestrator.api import bodies, wording
+from orchestrator.api import between, bodies, wording
+from orchestrator.api.between import Rules
 from orchestrator.api.problems import Fault
-from orchestrator.api.regions import RegionIn
-from orchestrator.api.schemas import MOST_REGIONS, SURFACE, SubmitRequest, SurfaceRequest
+from orchestrator.api.schemas import SURFACE, SubmitRequest, SurfaceRequest
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
 
@@ -26,27 +26,12 @@ class Asked(NamedTuple):
     idempotency_key: str | None
 
 
-class Rules(NamedTuple):
-    """What this server allows and assumes beyond the shape of a submission."""
-
-    default_country: str
-    max_children: int
-
-
-class _Matrix(NamedTuple):
-    """Surfaces and regions as far as each is usable by itself; None where one is not."""
-
-    surfaces: Sequence[str | None]
-    regions: Sequence[Region | None]
-    options: Iterable[str]
-
-
 def parse(body: bytes, rules: Rules) -> Asked | list[Fault]:
     """What the body of `POST /v1/search` asks for, or all that is wrong with it.
 
     At most 100 faults. Of a field given twice the last one counts, as with most readers of JSON.
     """
-    return _read(body, rules, None)
+    return _decoded(body, rules, None)
 
 
 def parse_for(surface: str, body: bytes, rules: Rules) -> Asked | list[Fault]:
@@ -54,27 +39,34 @@ def parse_for(surface: str, body: bytes, rules: Rules) -> Asked | list[Fault]:
 
     A surface whose name cannot be one is the fault of the path `surface`.
     """
-    return _read(body, rules, surface)
+    return _decoded(body, rules, surface)
 
 
-def _read(body: bytes, rules: Rules, surface: str | None) -> Asked | list[Fault]:
+def _decoded(body: bytes, rules: Rules, surface: str | None) -> Asked | list[Fault]:
     decoded = bodies.decode(body)
     if isinstance(decoded, Fault):
         return [decoded]
-    if not isinstance(decoded.value, dict):
-        return [Fault(path="", message="The body must be a JSON object.")]
-    before = [*decoded.faults, *_misplaced(decoded.value, surface)]
+    return read(decoded.value, rules, surface=surface, before=decoded.faults)
+
+
+def read(
+    value: Any, rules: Rules, *, surface: str | None = None, before: Iterable[Fault] = ()
+) -> Asked | list[Fault]:
+    """What a decoded body asks for, as `parse` says it; `before` are faults of its characters."""
+    if not isinstance(value, dict):
+        return [*islice([*before, Fault(path="", message=bodies.NO_OBJECT)], MOST_FAULTS)]
+    before = [*before, *_misplaced(value, surface)]
     try:
-        asked = _asked(decoded.value, rules, surface)
+        asked = _asked(value, rules, surface)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         shape = [wording.said(detail, short=surface is not None) for detail in found]
-        across = _across(_salvaged(decoded.value, rules, surface), rules)
+        across = between.faults(between.salvaged(value, rules, surface), rules)
         return [*islice([*before, *shape, *across], MOST_FAULTS)]
-    if _sound(asked.plan, rules) and not before:
+    if between.sound(asked.plan, rules) and not before:
         return asked
-    matrix = _Matrix(asked.plan.surfaces, asked.plan.regions, asked.plan.options)
-    return [*islice([*before, *_across(matrix, rules)], MOST_FAULTS)]
+    across = between.faults(between.of(asked.plan), rules)
+    return [*islice([*before, *across], MOST_FAULTS)]
 
 
 def _misplaced(body: dict[str, Any], surface: str | None) -> Iterator[Fault]:
@@ -91,84 +83,27 @@ def _misplaced(body: dict[str, Any], surface: str | None) -> Iterator[Fault]:
 def _asked(body: dict[str, Any], rules: Rules, surface: str | None) -> Asked:
     if surface is None:
         request = SubmitRequest.model_validate(body)
-        return _of(request, request.surfaces, [Region(country=rules.default_country)])
+        return _of(request, request.surfaces, Region(country=rules.default_country))
     short = SurfaceRequest.model_validate(body)
     country = short.country or rules.default_country
-    return _of(short, [surface], [Region(country, short.city, short.language)])
+    return _of(short, [surface], Region(country, short.city, short.language))
 
 
-def _of(
-    request: SubmitRequest | SurfaceRequest, surfaces: list[str], otherwise: list[Region]
-) -> Asked:
+def _of(request: SubmitRequest | SurfaceRequest, surfaces: list[str], otherwise: Region) -> Asked:
+    regions = tuple(map(between.region, request.regions)) if request.regions else (otherwise,)
+    enough = request.finish.at_least if request.finish else None
     plan = Plan(
         query=request.query,
         surfaces=tuple(surfaces),
-        regions=tuple(map(_region, request.regions)) if request.regions else tuple(otherwise),
+        regions=regions,
         priority=request.priority or DEFAULT_PRIORITY,
         max_attempts=request.max_attempts,
+        delay=request.delay or 0.0,  # -0.0 too
+        deadline=request.deadline,
+        finish=None if enough == len(surfaces) * len(regions) else enough,
+        group=request.group,
+        max_credits=request.max_credits,
         options=request.options or {},
         metadata=request.metadata or {},
     )
     return Asked(plan, request.idempotency_key)
-
-
-def _region(region: RegionIn) -> Region:
-    return Region(country=region.country, city=region.city, language=region.language)
-
-
-def _sound(plan: Plan, rules: Rules) -> bool:
-    """Whether `_across` would find nothing; most plans need no closer look."""
-    return (
-        plan.total <= rules.max_children
-        and len(set(plan.surfaces)) == len(plan.surfaces)
-        and len({region.identity for region in plan.regions}) == len(plan.regions)
-        and plan.options.keys() <= set(plan.surfaces)
-    )
-
-
-def _across(matrix: _Matrix, rules: Rules) -> Iterator[Fault]:
-    """What is wrong between fields that are right by themselves."""
-    yield from _repeats("surfaces", matrix.surfaces)
-    yield from _repeats("regions", [region and region.identity for region in matrix.regions])
-    for name in matrix.options:
-        if name not in matrix.surfaces:
-            yield Fault(path=f"options.{name}", message="This surface is not asked for.")
-    cells = len(matrix.surfaces) * len(matrix.regions)
-    if cells > rules.max_children:
-        message = (
-            f"{len(matrix.surfaces)} surfaces in {len(matrix.regions)} regions are {cells} cells;"
-            f" at most {rules.max_children} are allowed."
-        )
-        yield Fault(path="", message=message)
-
-
-def _repeats(field: str, items: Sequence[object]) -> Iterator[Fault]:
-    first: dict[object, int] = {}
-    for place, item in enumerate(items):
-        if item is not None and (before := first.setdefault(item, place)) != place:
-            yield Fault(path=f"{field}[{place}]", message=f"Repeats {field}[{before}].")
-
-
-def _salvaged(body: dict[str, Any], rules: Rules, surface: str | None) -> _Matrix:
-    """What is usable of a body with faults in its shape."""
-    surfaces = body.get("surfaces") if surface is None else [surface]
-    options = body.get("options")
-    default = Region(country=rules.default_country)
-    return _Matrix(
-        [name if isinstance(name, str) else None for name in _list(surfaces)],
-        [_usable(region) for region in _list(body.get("regions"))[:MOST_REGIONS]] or [default],
-        options if isinstance(options, dict) and isinstance(surfaces, list) else (),
-    )
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _usable(region: Any) -> Region | None:
-    try:
-        return _region(
-            RegionIn.model_validate({"country": region} if isinstance(region, str) else region)
-        )
-    except ValidationError:
-        return None

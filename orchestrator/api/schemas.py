@@ -14,13 +14,20 @@ MOST_REGIONS = 50
 LARGEST_OPTIONS_BYTES = 16 * 1024
 DEEPEST_OPTIONS = 32
 MOST_METADATA = 16
+LONGEST_SECONDS = 7 * 86_400
+MOST_CREDITS = 2**53 - 1
+"""The largest whole number every reader of JSON reads as it was written."""
+GROUP = r"^[A-Za-z0-9._-]{1,64}$"
 SURFACE = r"^[a-z][a-z0-9_]{0,39}$"
 STORABLE = r"^[^\u0000]*$"
 """Text PostgreSQL can keep; lone surrogates, which it cannot keep either, no pattern can say."""
 
 
-def _whole(value: Any) -> Any:
-    """A whole number, also when it is written 5.0: to JSON Schema that is an integer."""
+def whole(value: Any) -> Any:
+    """A whole number, also when it is written 5.0: to JSON Schema that is an integer.
+
+    As a validator it stands behind the bounds, which would else not be told in JSON Schema's words.
+    """
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -51,7 +58,12 @@ _UNIQUE = Field(json_schema_extra={"uniqueItems": True})  # `requests` says whic
 Surface = Annotated[str, StringConstraints(pattern=SURFACE)]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64), _STORABLE]
 MetadataValue = Annotated[str, StringConstraints(max_length=512), _STORABLE]
-OneToTen = Annotated[int, Field(ge=1, le=10), BeforeValidator(_whole)]
+OneToTen = Annotated[int, Field(ge=1, le=10), BeforeValidator(whole)]
+Cells = Annotated[int, Field(ge=1), BeforeValidator(whole)]
+Credits = Annotated[int, Field(ge=0, le=MOST_CREDITS), BeforeValidator(whole)]
+Delay = Annotated[float, Field(ge=0, le=LONGEST_SECONDS)]
+Deadline = Annotated[float, Field(ge=1, le=LONGEST_SECONDS)]
+Group = Annotated[str, StringConstraints(pattern=GROUP)]
 
 
 def _by_name(schema: dict[str, Any]) -> None:
@@ -86,6 +98,18 @@ def _one_place(schema: dict[str, Any]) -> None:
     ]
 
 
+class Finish(Strict):
+    """When a job is finished before all its cells are."""
+
+    at_least: Annotated[
+        Cells,
+        Field(
+            validation_alias="atLeast",
+            description="So many completed cells are enough: the rest is canceled.",
+        ),
+    ]
+
+
 class _Submission(Strict):
     """What both paths take."""
 
@@ -105,6 +129,23 @@ class _Submission(Strict):
     ] = None
     priority: Annotated[
         OneToTen | None, Field(description="Higher runs earlier among a key's own work; 5.")
+    ] = None
+    delay: Annotated[
+        Delay | None,
+        Field(description="Seconds before it may leave the queue, where it holds its place; 0."),
+    ] = None
+    deadline: Annotated[
+        Deadline | None,
+        Field(
+            description="Seconds from acceptance, more than `delay`, after which what has not"
+            " ended expires.",
+        ),
+    ] = None
+    finish: Annotated[Finish | None, Field(description="All cells when left out.")] = None
+    group: Annotated[Group | None, Field(description="A handle on many jobs.")] = None
+    max_credits: Annotated[
+        Credits | None,
+        Field(validation_alias="maxCredits", description="Refused when it may cost more."),
     ] = None
     max_attempts: Annotated[
         OneToTen | None,

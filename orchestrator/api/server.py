@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from litestar import Litestar
@@ -28,15 +29,20 @@ class _Server(uvicorn.Server):
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the door, let requests under way end, cut off what is left, close the rest."""
+        """Close the door, let requests under way end, cut off what is left, close the rest.
+
+        Streams and long polls go on at another process: they end at once.
+        """
+        self._services.release()
         patience = (self.config.timeout_graceful_shutdown or 0) - ANSWER_SECONDS
-        releasing = asyncio.get_running_loop().call_later(patience, self._release)
+        answer = self._services.waits.release
+        releasing = asyncio.get_running_loop().call_later(patience, answer)
         await super().shutdown(sockets)
         releasing.cancel()
 
-    def _release(self) -> None:
-        services: Services = self._app.state["services"]
-        services.waits.release()
+    @property
+    def _services(self) -> Services:
+        return cast("Services", self._app.state["services"])
 
 
 def serve(settings: Settings, *, host: str, port: int, fd: int | None = None) -> int:

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -23,6 +23,8 @@ from orchestrator import db
 from orchestrator.api import catalogue
 from orchestrator.api.cached import Cached
 from orchestrator.api.catalogue import Catalogue
+from orchestrator.api.looking import Job, Looking
+from orchestrator.domain.documents import JobRead
 from orchestrator.errors import DatabaseUnavailableError
 from orchestrator.heartbeat import Heartbeat
 from orchestrator.settings import Settings
@@ -30,6 +32,8 @@ from orchestrator.store import nodes
 from orchestrator.store.nodes import NewNode
 from orchestrator.submission import Submitter
 from orchestrator.waits import Waits
+from orchestrator.watchers import Watchers
+from orchestrator.watching import Watching
 
 MOST_CONNECTIONS = 8
 KEY_SECONDS = 2.0
@@ -38,6 +42,8 @@ MOST_KEYS = 10_000
 CATALOGUE_SECONDS = 1.0
 TAKEN_SECONDS = 1.0
 """How old the numbers beside a refused rate may be: many of those cost next to nothing."""
+HEARTBEAT_SECONDS = 15.0
+"""How long a stream is silent before it says that it is still there."""
 LEAVE_SECONDS = 2.0
 """How long a process that ends waits for a connection to say so."""
 
@@ -53,6 +59,10 @@ class Services:
     waits: Waits
     pace: Pace
     rates: Book
+    watchers: Watchers
+    jobs: Watching[Job, JobRead]
+    snapshots: Watching[Key, bytes]
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
     keys: Cached[bytes, Key] = field(
         default_factory=lambda: Cached(seconds=KEY_SECONDS, largest=MOST_KEYS)
     )
@@ -74,17 +84,14 @@ class Services:
 
         return cast("Catalogue", await self.catalogues.get("", load))
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection on which several reads see one moment."""
-        async with self.pool.connection() as connection, connection.transaction():
-            await connection.execute(REPEATABLE)
-            yield connection
+        return db.one_moment(self.pool)
 
-
-REPEATABLE = """
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
-"""
+    def release(self) -> None:
+        """End the streams and answer the long polls: this process is leaving."""
+        self.jobs.release()
+        self.snapshots.release()
 
 
 @asynccontextmanager
@@ -98,10 +105,16 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Services]:
         submitter = Submitter(pool, pace=pace)
         waits = Waits(pool, node=lambda: presence.node_id)
         rates = Book(pool, node=lambda: presence.node_id)
+        watchers = Watchers(pool, node=lambda: presence.node_id)
+        looking = Looking(pool, rates=rates, node=lambda: presence.node_id)
+        jobs, snapshots = Watching(looking.jobs), Watching(looking.snapshots)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(submitter.run)
             tasks.start_soon(rates.run)
             tasks.start_soon(waits.run, settings.listen_url or url, db.options(settings))
+            tasks.start_soon(watchers.run)
+            tasks.start_soon(jobs.run)
+            tasks.start_soon(snapshots.run)
             try:
                 yield Services(
                     settings=settings,
@@ -111,11 +124,17 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Services]:
                     waits=waits,
                     pace=pace,
                     rates=rates,
+                    watchers=watchers,
+                    jobs=jobs,
+                    snapshots=snapshots,
                 )
             finally:
                 submitter.close()
                 rates.close()
                 waits.close()
+                watchers.close()
+                jobs.close()
+                snapshots.close()
 
 
 @asynccontextmanager

@@ -4,8 +4,13 @@ from pydantic_core import ErrorDetails
 
 from orchestrator.api.problems import Fault
 
-_BOTH = "regions, priority, maxAttempts, options, metadata, idempotencyKey"
+_BOTH = (
+    "regions, priority, delay, deadline, maxAttempts, finish, group, idempotencyKey, maxCredits,"
+    " options, metadata"
+)
 _REGION = "country, city, language"
+_INSIDE = {"finish": "atLeast"}
+"""What may stand in an object by its name; in the others, which are regions, their fields."""
 
 
 def said(detail: ErrorDetails, *, short: bool) -> Fault:
@@ -21,6 +26,7 @@ _WORDS = {
     "missing": "This field is required",
     "string_type": "Must be text",
     "int_type": "Must be a whole number",
+    "float_type": "Must be a number",
     "list_type": "Must be a list",
     "dict_type": "Must be an object",
     "model_type": 'Must be a country such as "US", or an object with country, city and language',
@@ -40,8 +46,11 @@ def _message(detail: ErrorDetails, *, short: bool) -> str:
         return "Give query or prompt, not both."
     if kind == "extra_forbidden":
         own = _REGION if short else "surfaces"
-        allowed = _REGION if len(place) > 1 else f"query (or prompt), {own}, {_BOTH}"
+        inside = _INSIDE.get(str(place[0]), _REGION)
+        allowed = inside if len(place) > 1 else f"query (or prompt), {own}, {_BOTH}"
         return f"Unknown field; allowed: {allowed}."
+    if place == ("finish",) and kind == "model_type":
+        return "Must be an object with atLeast."
     known = _WORDS.get(kind)
     words = known.format(**detail.get("ctx", {})) if known else detail["msg"]
     return f"The key: {words}." if place[-1] == "[key]" else f"{words}."

@@ -1,4 +1,4 @@
-"""Public ids: `job_` + the 16 bytes of a uuid7 in base32hex, which sorts as the bytes do."""
+"""Public ids: a prefix + the 16 bytes of a uuid7 in base32hex, which sorts as the bytes do."""
 
 import base64
 import binascii
@@ -9,8 +9,10 @@ from typing import NamedTuple
 from uuid_utils import compat
 
 PREFIX = "job_"
+HELD = "res_"
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_RESERVATION = re.compile(r"res_[0-9a-v]{26}")
 _PARENT = re.compile(r"job_[0-9a-v]{26}")
 _CHILD = re.compile(r"(job_[0-9a-v]{26})\.([a-z][a-z0-9_]{0,39})\.([a-z0-9_-]{1,255})")
 
@@ -30,14 +32,23 @@ class ChildId(NamedTuple):
 
 
 def new() -> uuid.UUID:
-    """A new parent's id: uuid7, so that keys grow with time."""
+    """The id of something new: uuid7, so that keys grow with time."""
     return compat.uuid7()
 
 
 def text(parent: uuid.UUID) -> str:
     """The public id of a parent: 30 characters, url-safe, sortable by time, without dots."""
-    bits = parent.int << 2  # 128 bits and two spare ones: 13 times ten
-    return PREFIX + "".join([_PAIRS[bits >> place & 1023] for place in range(120, -1, -10)])
+    return PREFIX + _letters(parent)
+
+
+def reservation_text(reservation: uuid.UUID) -> str:
+    """The public id of a reservation, made as a parent's is."""
+    return HELD + _letters(reservation)
+
+
+def _letters(made: uuid.UUID) -> str:
+    bits = made.int << 2  # 128 bits and two spare ones: 13 times ten
+    return "".join([_PAIRS[bits >> place & 1023] for place in range(120, -1, -10)])
 
 
 def child_text(parent: str, surface: str, region: str) -> str:
@@ -56,10 +67,16 @@ def read(job: str) -> ParentId | ChildId | None:
     return None
 
 
-def _uuid(job: str) -> uuid.UUID | None:
+def read_reservation(reservation: str) -> uuid.UUID | None:
+    """The reservation a client names, or None when none can have this id."""
+    return _uuid(reservation) if _RESERVATION.fullmatch(reservation) else None
+
+
+def _uuid(public: str) -> uuid.UUID | None:
+    letters = public[len(PREFIX) :]
     try:
-        raw = base64.b32hexdecode(job.removeprefix(PREFIX).upper() + "======")
+        raw = base64.b32hexdecode(letters.upper() + "======")
     except binascii.Error:
         return None
-    parent = uuid.UUID(bytes=raw)
-    return parent if text(parent) == job else None  # the last character has spare bits
+    made = uuid.UUID(bytes=raw)
+    return made if _letters(made) == letters else None  # the last character has spare bits

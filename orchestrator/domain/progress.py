@@ -56,8 +56,8 @@ def error(parent: ParentRow, child: ChildRow | None) -> Failure | None:
 
 
 def cancel_requested_at(parent: ParentRow, child: ChildRow | None) -> datetime | None:
-    """When somebody asked for a cell, or all of its parent, to be canceled."""
-    return (child and child.cancel_requested_at) or parent.cancel_requested_at
+    """When somebody asked for a cell to be canceled before it had ended."""
+    return child.cancel_requested_at if child else parent.cancel_requested_at
 
 
 def ended_at(parent: ParentRow, child: ChildRow | None) -> datetime | None:

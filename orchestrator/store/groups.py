@@ -63,3 +63,14 @@ async def counted(connection: AsyncConnection, group_id: int) -> Counted:
         {status: n[f"parents.{status}"] for status in PARENTS},
         {"queued": queued, "processing": processing, **ended},
     )
+
+
+INHABITED = """
+SELECT EXISTS (SELECT FROM parent WHERE group_id = %(group)s)
+"""
+
+
+async def inhabited(connection: AsyncConnection, group_id: int) -> bool:
+    """Whether the group has any parent: a name is known from the first submission that gave it."""
+    row = await (await connection.execute(INHABITED, {"group": group_id})).fetchone()
+    return bool(row and row[0])

@@ -161,14 +161,26 @@ WHERE id = %(parent)s AND key_id = %(key)s
 """
 
 
-def _row(*, state: str, payload: str, **columns: Any) -> ParentRow:
+def row(*, state: str, payload: str, **columns: Any) -> ParentRow:
+    """A parent from the columns of `READ`."""
     return ParentRow(state=ParentState(state), plan=plans.decode(payload), **columns)
 
 
 async def read(connection: AsyncConnection, *, key_id: int, parent: UUID) -> ParentRow | None:
     """A parent of this key, or None: unknown and somebody else's look alike."""
-    cursor = connection.cursor(row_factory=kwargs_row(_row))
+    cursor = connection.cursor(row_factory=kwargs_row(row))
     return await (await cursor.execute(READ, {"parent": parent, "key": key_id})).fetchone()
+
+
+PLAN = """
+SELECT payload::text FROM parent WHERE id = %(parent)s AND key_id = %(key)s
+"""
+
+
+async def plan_of(connection: AsyncConnection, *, key_id: int, parent: UUID) -> Plan | None:
+    """What was asked for in a parent of this key, or None."""
+    row = await (await connection.execute(PLAN, {"parent": parent, "key": key_id})).fetchone()
+    return plans.decode(row[0]) if row else None
 
 
 # LIMIT keeps each a probe of the primary key, whatever the planner makes of so many.

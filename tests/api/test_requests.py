@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.api import requests
+from orchestrator.api.between import Rules
 from orchestrator.api.regions import countries
-from orchestrator.api.requests import MOST_FAULTS, Asked, Rules
+from orchestrator.api.requests import MOST_FAULTS, Asked
 from orchestrator.api.schemas import LARGEST_OPTIONS_BYTES
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region

@@ -70,7 +70,12 @@ async def test_every_fault_is_reported_at_once(client):
         "maxAttempts": 0,
         "options": {"site": {}},
         "metadata": {"k": 1},
-        "deadline": 5,
+        "deadline": 0.5,
+        "delay": -1,
+        "finish": {"atLeast": 99, "most": 1},
+        "group": "a b",
+        "maxCredits": 0.5,
+        "planet": 1,
     }
     answer = await client.post("/v1/search?dry=1", json=body)
     assert answer.status_code == 400
@@ -92,6 +97,12 @@ async def test_every_fault_is_reported_at_once(client):
         "options.site",
         "metadata.k",
         "deadline",
+        "delay",
+        "finish.most",
+        "finish.atLeast",
+        "group",
+        "maxCredits",
+        "planet",
     }
 
 

@@ -14,9 +14,10 @@ from litestar.routes import ASGIRoute, HTTPRoute
 
 from orchestrator.api import openapi
 from orchestrator.api.app import create_app
+from orchestrator.api.between import Rules
 from orchestrator.api.codes import STATUSES, Code
 from orchestrator.api.regions import countries
-from orchestrator.api.requests import Asked, Rules, parse, parse_for
+from orchestrator.api.requests import Asked, parse, parse_for
 from orchestrator.settings import Settings
 
 EXPORTED = Path(__file__).parents[2] / "openapi" / "openapi.json"

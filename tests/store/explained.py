@@ -7,13 +7,17 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import sql
 
+from admission.reservations import DRAW, FORGET
+from admission.usage import HELD
+from admission.usage import READ as USAGE_READ
 from orchestrator.fanout import FAN_OUT, LOOK_KEYS, LOOK_PARENTS
+from orchestrator.preflight import GOING
 from orchestrator.snapshot import TAKE
 from orchestrator.store import plans
 from orchestrator.store.children.claim import CLAIM
 from orchestrator.store.children.read import OF, ONE, RESULTS
 from orchestrator.store.children.rescue import RESCUE
-from orchestrator.store.children.settle import BREAKER, SETTLE
+from orchestrator.store.children.settle import FIXED, SETTLE
 from orchestrator.store.children.stage import NEXT, STAGE
 from orchestrator.store.parents import PLANS, READ
 from orchestrator.store.waits import ENDED, HOLD, LEAVE, ORPHANED, TELL, UNKNOWN
@@ -96,6 +100,11 @@ STATEMENTS = {
         Statement("stage_next", NEXT, None),
         Statement("rescue", RESCUE, plans.PROBE),
         Statement("snapshot", TAKE, None),
+        Statement("usage_held", HELD, None),
+        Statement("usage_read", USAGE_READ, None),
+        Statement("going", GOING, None),
+        Statement("reservation_draw", DRAW, None),
+        Statement("reservation_forget", FORGET, None),
         Statement("parent_read", READ, None),
         Statement("parent_plans", PLANS, None),
         Statement("wait_hold", HOLD, plans.PROBE),
@@ -135,7 +144,8 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         "errors": [None] * len(held),
         "codes": [200] * len(held),
         "delays": [None] * len(held),
-        **BREAKER,
+        **FIXED,
+        "charges": [0] * len(held),
     }
     rows = session.execute("SELECT id FROM sync_wait ORDER BY since, id LIMIT %s", [WAITS])
     waiting = {"ids": [row[0] for row in rows.fetchall()]}
@@ -160,8 +170,13 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         },
         "stage": {"most": MOST, "channel": "nobody"},
         "stage_next": {},
-        "rescue": {"dead": 10, "most": MOST, "limit": 3},
+        "rescue": {"dead": 10, "most": MOST, "limit": 3, "overdue": "{}"},
         "snapshot": {"key": 7, "node": 1, "good": 5.0},
+        "usage_held": {"keys": [7, 8]},
+        "usage_read": {"key": 7},
+        "going": {"key": 7},
+        "reservation_draw": {"ids": [f"{n:032x}" for n in range(1, 6)], "lefts": [1] * 5},
+        "reservation_forget": {"most": 100},
         "parent_read": {"parent": one and one[0], "key": 7},
         "parent_plans": {"parents": ids or []},
         "children_of": {"parent": one and one[0]},

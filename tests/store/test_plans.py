@@ -51,12 +51,16 @@ SEED = (
     """INSERT INTO sync_wait (id, key_id, parent_id, node)
        SELECT n, n % 300 + 1, lpad(to_hex(5000 + (n - 1) / 10), 32, '0')::uuid, n % 10 + 1
        FROM generate_series(1, 3000) n""",
+    """INSERT INTO reservation (id, key_id, places, expires_at)
+       SELECT lpad(to_hex(n), 32, '0')::uuid, n % 300 + 1, 5,
+              now() + CASE WHEN n % 2 = 0 THEN 1 ELSE -1 END * interval '1 hour'
+       FROM generate_series(1, 6000) n""",
 )
 QUIET = "; ".join(
     f"ALTER TABLE {table} SET (autovacuum_enabled = off)"
     for table in (
         *("parent", "child", "usage", "inflight", "backlog", "lane", "lane_load", "node"),
-        "sync_wait",
+        *("sync_wait", "reservation"),
     )
 )
 
@@ -151,6 +155,11 @@ INDEXES = {
     "stage_next": {"child_due"},
     "rescue": {"child_node", "child_pkey", "parent_pkey"},
     "snapshot": {"parent_queue"},
+    "usage_held": set(),
+    "usage_read": set(),
+    "going": set(),
+    "reservation_draw": set(),
+    "reservation_forget": set(),
     "parent_read": {"parent_pkey"},
     "parent_plans": {"parent_pkey"},
     "wait_hold": {"parent_pkey"},
@@ -191,6 +200,12 @@ BOUNDS = {
     ("rescue", "parent"): 2 * MOST,
     ("snapshot", "parent"): 10,
     ("snapshot", "inflight"): LANES,
+    ("snapshot", "reservation"): 20,
+    ("usage_held", "reservation"): 2 * 20,
+    ("usage_read", "reservation"): 20,
+    ("going", "inflight"): LANES,
+    ("reservation_draw", "reservation"): 5,
+    ("reservation_forget", "reservation"): 2 * 100,
     ("parent_read", "parent"): 1,
     ("parent_plans", "parent"): 50,
     ("children_of", "child"): 20,

@@ -8,8 +8,9 @@ import asyncio
 import pytest
 
 from admission import usage
+from admission.deciding import Stored
 from admission.demand import Demand
-from admission.gate import Gate, Stored
+from admission.gate import Gate
 from admission.pace import Pace
 from admission.refusals import Refusal
 from orchestrator.fanout import fan_out
@@ -21,6 +22,9 @@ pytestmark = pytest.mark.anyio
 
 class Queue:
     """A record of parents without idempotency keys: nothing is recalled."""
+
+    def again(self, stored, entry) -> None:
+        raise AssertionError("nothing here has an idempotency key")
 
     async def store(self, connection, entries) -> None:
         await parents.insert(connection, entries)
@@ -46,7 +50,8 @@ async def test_two_gates_at_the_last_place_admit_one(connection, connect, new_po
             seen = (await usage.lock(first, [owner.id]))[owner.id]
             assert (seen.depth, seen.capacity) == (0, 1)
             await parents.insert(first, [factories.new_parent(owner, [lane])])
-            asked = gate.admit(Demand(owner.id), factories.new_parent(owner, [lane]))
+            asking = gate.admit(Demand(owner.id), factories.new_parent(owner, [lane]))
+            asked = tasks.create_task(asking)
             await meeting.met(asked, pid)
         decision = await asked
         gate.close()

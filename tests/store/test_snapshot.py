@@ -10,6 +10,19 @@ from tests import factories
 
 pytestmark = pytest.mark.anyio
 
+DELAY = "UPDATE parent SET state = 'delayed', not_before = now() WHERE state = 'queued'"
+READY = "UPDATE parent SET state = 'queued' WHERE state = 'delayed'"
+CELLS = """
+SELECT coalesce(sum(total - done), 0) FROM parent
+WHERE state IN ('queued', 'delayed', 'processing') AND key_id = %s
+"""
+WAITING = "SELECT count(*) FROM parent WHERE state IN ('queued', 'delayed') AND key_id = %s"
+DELAYED = "SELECT count(*) FROM parent WHERE state = 'delayed' AND key_id = %s"
+RESERVED = """
+SELECT coalesce(sum(places), 0) FROM reservation WHERE expires_at > now() AND key_id = %s
+"""
+EXPIRE = "UPDATE reservation SET expires_at = now()"
+
 
 async def test_the_snapshot_of_a_new_key_is_all_room(connection):
     """Nothing waits, nothing runs, everything may still be sent."""
@@ -61,6 +74,28 @@ async def test_the_oldest_waiting_parent_is_found_at_any_priority(connection):
     assert 100 <= seen.admission_queue.oldest_age_seconds < 200
 
 
+async def test_what_is_reserved_and_what_is_delayed_hold_places_too(connection):
+    """Depth is every place taken: parents that wait, delayed ones with them, and reservations."""
+    owner = await factories.key(connection, queue_capacity=20)
+    lane = await factories.lane(connection)
+    await factories.some_parents(connection, owner, [lane], n=3)
+    await connection.execute("UPDATE parent SET state = 'delayed', not_before = now()")
+    delayed = (await snapshot.take(connection, owner)).admission_queue
+    assert (delayed.depth, delayed.waiting, delayed.delayed) == (3, 3, 3)
+    assert delayed.oldest_age_seconds is None
+    await factories.parent(connection, owner, [lane])
+    for places in (4, 5):
+        await factories.reservation(connection, owner, places)
+    seen = await snapshot.take(connection, owner)
+    queue = seen.admission_queue
+    assert (queue.depth, queue.waiting, queue.reserved, queue.delayed) == (13, 4, 9, 3)
+    assert queue.oldest_age_seconds is not None
+    assert seen.headroom.asynchronous == 7
+    assert seen.inflight.waiting == 4
+    await connection.execute("UPDATE reservation SET expires_at = now() WHERE places = 5")
+    assert (await snapshot.take(connection, owner)).admission_queue.reserved == 4
+
+
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 async def test_the_equations_hold_in_every_state(connection, seed):
@@ -74,7 +109,7 @@ async def test_the_equations_hold_in_every_state(connection, seed):
         for country in ("US", "GB")
     ]
     for _ in range(8):
-        match chance.randrange(4):
+        match chance.randrange(6):
             case 0:
                 await factories.some_parents(
                     connection,
@@ -94,6 +129,10 @@ async def test_the_equations_hold_in_every_state(connection, seed):
                 await factories.settle(connection, *ended)
             case 3:
                 await connection.execute("UPDATE child SET run_at = now() WHERE state = 'retrying'")
+            case 4:
+                await factories.reservation(connection, owner, chance.randint(1, 9))
+            case 5:
+                await connection.execute(chance.choice((DELAY, READY, EXPIRE)))
         await equations_hold(connection, owner)
 
 
@@ -111,11 +150,12 @@ async def equations_hold(connection, owner) -> None:
     assert levels == sorted(set(levels), reverse=True)
     assert seen.processing_tasks == seen.concurrency.used == flight.processing
     assert seen.headroom.asynchronous == max(0, queue.capacity - queue.depth)
-    assert (queue.oldest_age_seconds is None) == (queue.waiting == 0)
-    cells = (
-        "SELECT coalesce(sum(total - done), 0) FROM parent WHERE state IN ('queued', 'processing')"
-    )
-    own = cells + " AND key_id = %s"
-    assert flight.total == await factories.scalar(connection, own, owner.id)
-    waiting = "SELECT count(*) FROM parent WHERE state = 'queued' AND key_id = %s"
-    assert queue.depth == await factories.scalar(connection, waiting, owner.id)
+    assert queue.depth == queue.waiting + queue.reserved
+    assert (queue.oldest_age_seconds is None) == (queue.waiting == queue.delayed)
+    for told, statement in (
+        (flight.total, CELLS),
+        (queue.waiting, WAITING),
+        (queue.delayed, DELAYED),
+        (queue.reserved, RESERVED),
+    ):
+        assert told == await factories.scalar(connection, statement, owner.id)

@@ -1,4 +1,5 @@
 import math
+from uuid import UUID
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from admission.policy import (
     Refused,
     Usage,
     decide,
+    drawn,
     headroom,
     promise,
     retry_after,
@@ -19,12 +21,14 @@ from admission.policy import (
 from admission.refusals import RefusalCode, Watch
 
 places = st.integers(0, 10_000)
+ids = st.sampled_from([UUID(int=n) for n in range(1, 6)])
 rates = st.floats(0, 10_000)
 chances = st.floats(0, 1, exclude_max=True)
 usages = st.builds(
     Usage,
-    depth=places,
+    waiting=places,
     capacity=places,
+    reservations=st.dictionaries(ids, st.integers(1, 3_000), max_size=4),
     drain_per_second=rates,
     callers=st.integers(0, 30),
     detached=st.integers(0, 60),
@@ -44,7 +48,7 @@ def test_headroom_is_exactly_what_is_admitted(usage):
     assert isinstance(decide(Demand(1, room + 1), usage), Refused)
     if room:
         decision = decide(Demand(1, room), usage)
-        assert decision == Admitted(usage._replace(depth=usage.depth + room))
+        assert decision == Admitted(usage._replace(waiting=usage.waiting + room))
 
 
 @given(usages)
@@ -74,6 +78,55 @@ def test_what_is_admitted_never_passes_the_capacity(usage, asked):
             assert refusal.requested == asked
             assert refusal.taken == (usage.sync_limit, usage.sync_running, usage.depth)
             assert 1 <= refusal.retry_after_seconds <= LONGEST_WAIT_SECONDS
+
+
+@given(usages, ids, st.integers(1, 4_000))
+def test_a_demand_draws_on_its_reservation_first_and_never_overdraws(usage, reservation, asked):
+    """What it takes of the queue is what its reservation has not; no other one is touched.
+
+    So drawing never raises the depth, and a reservation the key does not have is as none.
+    """
+    held = usage.reservations.get(reservation, 0)
+    demand = Demand(1, asked, reservation=reservation)
+    assert drawn(demand, usage) == min(asked, held)
+    match decide(demand, usage):
+        case Admitted(after):
+            left = {**usage.reservations, reservation: max(0, held - asked)} if held else {}
+            assert dict(after.reservations) == (left or dict(usage.reservations))
+            assert after.waiting == usage.waiting + asked
+            assert after.depth - usage.depth == max(0, asked - held)
+            assert after.depth <= max(usage.depth, usage.capacity)
+        case Refused(after, refusal):
+            assert asked - held > headroom(usage)
+            assert after._replace(promised=usage.promised) == usage
+            assert (refusal.current, refusal.requested) == (usage.depth, asked)
+
+
+@given(usages, st.lists(st.tuples(st.none() | ids, st.integers(1, 900)), max_size=20))
+def test_whatever_is_drawn_by_whom_the_depth_stays_within_the_capacity(usage, demands):
+    """Over any sequence: no reservation below zero, no draw of more than was held, no overflow."""
+    held, most = dict(usage.reservations), max(usage.depth, usage.capacity)
+    given_out = dict.fromkeys(held, 0)
+    for reservation, asked in demands:
+        before = usage
+        usage = decide(Demand(1, asked, reservation=reservation), usage).usage
+        if reservation in held:
+            given_out[reservation] += before.reservations[reservation]
+            given_out[reservation] -= usage.reservations[reservation]
+        assert usage.depth <= most
+        assert usage.reservations.keys() == held.keys()
+        assert min(usage.reservations.values(), default=0) >= 0
+    assert all(given_out[one] <= held[one] for one in held)
+
+
+def test_a_lowered_capacity_takes_no_reserved_place_away():
+    """Places held under the old capacity are drawn under the new one; no place more is."""
+    one = UUID(int=1)
+    usage = Usage(waiting=3, capacity=2, reservations={one: 1})
+    drawing = decide(Demand(1, reservation=one), usage)
+    assert isinstance(drawing, Admitted)
+    assert drawing.usage.depth == usage.depth
+    assert isinstance(decide(Demand(1, 2, reservation=one), usage), Refused)
 
 
 @given(usages)
@@ -123,7 +176,8 @@ def test_those_told_the_longest_come_back_apart():
 @given(usages, st.integers(2, 50))
 def test_those_refused_together_are_told_one_after_the_other(usage, times):
     """Each refusal for the same room says no less than the one before it."""
-    usage = usage._replace(depth=usage.capacity, drain_per_second=2.0, promised=0.0)
+    usage = usage._replace(waiting=usage.capacity, reservations={}, drain_per_second=2.0)
+    usage = usage._replace(promised=0.0)
     told = []
     for _ in range(times):
         decision = decide(Demand(1), usage)

@@ -85,3 +85,13 @@ def test_a_child_id_needs_a_good_parent_surface_and_token():
         f"job_{'w' * 26}.chatgpt.us",
     ):
         assert ids.read(child) is None
+
+
+@given(parents)
+def test_a_reservation_is_no_job(made):
+    """Its id is read back as itself, and neither is read as the other."""
+    text = ids.reservation_text(made)
+    assert text == "res_" + ids.text(made).removeprefix("job_")
+    assert ids.read_reservation(text) == made
+    assert ids.read(text) is ids.read_reservation(ids.text(made)) is None
+    assert ids.read_reservation(text.upper()) is ids.read_reservation(text + "0") is None

@@ -48,7 +48,7 @@ class Runner:
         self._settler = settler
         self._tasks = tasks
         self._may_start = may_start
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[Fence, asyncio.Task[None]] = {}
         self._more = False
         self._token: int | None = None
         self._sheets: LRUCache[UUID, Sheet] = LRUCache(REMEMBERED_PARENTS)
@@ -77,8 +77,15 @@ class Runner:
 
     def give_back(self) -> None:
         """Interrupt what is still running; it is queued again and the attempt not counted."""
-        for task in self._running:
-            task.cancel()
+        self.interrupt(list(self._running))
+
+    def interrupt(self, fences: Sequence[Fence]) -> int:
+        """End those of these captures that run here, each once; how many there were.
+
+        Their children are given back: one that was told to stop ends so, another is queued again.
+        """
+        tasks = [task for fence in fences if (task := self._running.get(fence))]
+        return sum(task.cancel() for task in tasks if not task.cancelling())
 
     @property
     def _free(self) -> int:
@@ -114,20 +121,18 @@ class Runner:
         return sheets
 
     def _start(self, child: Claimed, sheet: Sheet) -> None:
+        fence = Fence(child.parent_id, child.ordinal, child.claim)
         task = self._tasks.create_task(self._capture(child, sheet))
-        self._running.add(task)
-        task.add_done_callback(self._finished)
+        self._running[fence] = task
+        task.add_done_callback(lambda task: self._finished(fence, task))
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+    def _finished(self, fence: Fence, task: asyncio.Task[None]) -> None:
+        """Its slot is free. One that was interrupted has put no outcome, nor begun, perhaps."""
+        del self._running[fence]
+        if task.cancelled():
+            self._settler.put(GivenBack(fence))
         if self._more:
             self.wake.set()
 
     async def _capture(self, child: Claimed, sheet: Sheet) -> None:
-        try:
-            outcome = await execution.attempt(child, sheet, self._surfaces)
-        except asyncio.CancelledError:
-            fence = Fence(child.parent_id, child.ordinal, child.claim)
-            self._settler.put(GivenBack(fence))
-            raise
-        self._settler.put(outcome)
+        self._settler.put(await execution.attempt(child, sheet, self._surfaces))

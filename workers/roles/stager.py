@@ -1,11 +1,11 @@
-"""The stager makes children ready again whose pause between attempts is over."""
+"""The stager readies what is due: children between attempts, parents with a delay."""
 
 from collections.abc import Callable
 
 from psycopg_pool import AsyncConnectionPool
 
 from orchestrator.notify import POLL_SECONDS
-from orchestrator.store import children
+from orchestrator.store import children, delays
 from workers.signals import Signal
 
 MOST = 300
@@ -13,23 +13,35 @@ SHORTEST_SECONDS = 0.005
 
 
 class Stager:
-    """Sleeps until the next child is due, a second at most: another worker may have added one."""
+    """Sleeps until the next is due, a second at most: another process may have added one.
+
+    `ready` and `released` are told of children and of parents.
+    """
 
     name = "stager"
 
-    def __init__(self, pool: AsyncConnectionPool, *, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pool: AsyncConnectionPool,
+        *,
+        ready: Callable[[], None],
+        released: Callable[[], None],
+    ) -> None:
         self.wake = Signal()
         self._pool = pool
         self._ready = ready
+        self._released = released
 
     async def step(self) -> float:
         """Stage what is due."""
         async with self._pool.connection() as connection:
             staged = await children.stage(connection, most=MOST)
-        if staged.children:
+            delayed = await delays.release(connection, most=MOST)
+        if staged.moved:
             self._ready()
-        if staged.children == MOST:
+        if delayed.moved:
+            self._released()
+        if MOST in {staged.moved, delayed.moved}:
             return 0.0
-        if staged.next_seconds is None:
-            return POLL_SECONDS
-        return max(SHORTEST_SECONDS, min(staged.next_seconds, POLL_SECONDS))
+        nearest = [s.next_seconds for s in (staged, delayed) if s.next_seconds is not None]
+        return max(SHORTEST_SECONDS, min([POLL_SECONDS, *nearest]))

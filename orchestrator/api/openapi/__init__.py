@@ -18,6 +18,7 @@ from orchestrator.api.openapi.headers import described as headers
 from orchestrator.api.openapi.operations import JSON, LINKS, OPERATIONS, Answer, Operation
 from orchestrator.api.openapi.parameters import PARAMETERS
 from orchestrator.api.openapi.parameters import described as parameter
+from orchestrator.api.preflight import PreflightRequest
 from orchestrator.api.problems import ErrorDocument
 from orchestrator.api.schemas import SubmitRequest, SurfaceRequest
 from orchestrator.domain.documents import (
@@ -29,6 +30,7 @@ from orchestrator.domain.documents import (
     Results,
     SyncResult,
 )
+from orchestrator.domain.preflight import Preflight
 from orchestrator.domain.snapshot import Snapshot
 
 REFERENCE = "#/components/schemas/{name}"
@@ -41,6 +43,7 @@ RECORDS = (
     FlatResults,
     SyncResult,
     Snapshot,
+    Preflight,
     Surfaces,
     KeyView,
     UsageView,
@@ -146,7 +149,7 @@ def _schemas() -> dict[str, Any]:
 
 def _bodies() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for record in (SubmitRequest, SurfaceRequest):
+    for record in (SubmitRequest, SurfaceRequest, PreflightRequest):
         described = record.model_json_schema(ref_template="#/components/schemas/{model}")
         found |= described.pop("$defs") | {record.__name__: described}
     return found

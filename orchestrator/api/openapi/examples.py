@@ -20,8 +20,10 @@ from orchestrator.domain import ids, views
 from orchestrator.domain.documents import Accepted, FlatResults, Results, SyncResult
 from orchestrator.domain.envelope import Answer, Capture, Evidence, Provenance, Seen, Source
 from orchestrator.domain.plan import Plan
+from orchestrator.domain.preflight import Held, Preflight
 from orchestrator.domain.regions import Region
 from orchestrator.domain.rows import ChildRow, ParentRow
+from orchestrator.domain.snapshot import Headroom
 from orchestrator.domain.states import ChildState, ParentState
 from orchestrator.domain.times import rfc3339
 
@@ -36,6 +38,12 @@ SUBMISSIONS = {
         "regions": ["US", {"country": "GB", "city": "London"}],
         "metadata": {"campaign": "spring"},
         "idempotencyKey": "spring-1",
+    },
+    "PreflightRequest": {
+        "jobs": 150,
+        "surfaces": list(SURFACES),
+        "regions": ["US", "GB"],
+        "reserveSeconds": 60,
     },
     "SurfaceRequest": {"prompt": "best running shoes", "country": "GB", "city": "London"},
 }
@@ -79,7 +87,23 @@ def documents() -> dict[str, Any]:
         "Surfaces": _plain(Surfaces(surfaces=(_SURFACE,))),
         "Health": _plain(Health()),
         "Snapshot": SNAPSHOT,
+        "Preflight": _plain(_preflight()),
     }
+
+
+def _preflight() -> Preflight:
+    ends = rfc3339(NOW + timedelta(minutes=1))
+    held = Held(id=ids.reservation_text(PARENT), places=150, expires_at=ends)
+    return Preflight(
+        admitted=True,
+        binding=None,
+        headroom=Headroom(asynchronous=41, sync=8),
+        retry_after_seconds=None,
+        estimated_start_seconds=2.812,
+        estimated_finish_seconds=201.875,
+        estimated_credits=6_000,
+        reservation=held,
+    )
 
 
 def _key() -> KeyView:
@@ -168,11 +192,11 @@ def _capture() -> msgspec.Raw:
 
 SNAPSHOT = {
     "admissionQueue": {
-        "depth": 9,
+        "depth": 12,
         "capacity": 200,
         "waiting": 9,
-        "reserved": 0,
-        "delayed": 0,
+        "reserved": 3,
+        "delayed": 1,
         "held": [],
         "drainPerSecond": 3.2,
         "oldestAgeSeconds": 4.1,
@@ -191,6 +215,6 @@ SNAPSHOT = {
     "processingTasks": 20,
     "priorityBreakdown": [{"priority": 10, "count": 5}, {"priority": 5, "count": 20}],
     "concurrency": {"used": 20, "max": 58},
-    "headroom": {"async": 191, "sync": 8},
+    "headroom": {"async": 188, "sync": 8},
     "asOf": rfc3339(NOW),
 }

@@ -128,6 +128,40 @@ OPERATIONS = (
         KEYED,
     ),
     Operation(
+        "preflight",
+        "post",
+        "/v1/async/preflight",
+        "What would become of jobs submitted now; perhaps hold places for them",
+        "Headroom",
+        {
+            200: Answer(
+                "As of one moment; nothing is promised but a reservation. Estimates go by how fast"
+                " this key's jobs leave the queue and its cells end just now. Of sync jobs, and of"
+                " those that would not be admitted, none is held",
+                {JSON: ("Preflight",)},
+            )
+        },
+        (
+            Code.VALIDATION_FAILED,
+            Code.UNSUPPORTED_SURFACE,
+            Code.UNSUPPORTED_REGION,
+            Code.PAYLOAD_TOO_LARGE,
+            Code.UNSUPPORTED_MEDIA_TYPE,
+            *KEYED,
+        ),
+        body="PreflightRequest",
+    ),
+    Operation(
+        "giveBack",
+        "delete",
+        "/v1/async/reservations/{reservation}",
+        "Give back what is left of a reservation",
+        "Headroom",
+        {204: Answer("Its places are free", {})},
+        (Code.VALIDATION_FAILED, Code.NOT_FOUND, *KEYED),
+        parameters=("reservation",),
+    ),
+    Operation(
         "readSurfaces",
         "get",
         "/v1/surfaces",

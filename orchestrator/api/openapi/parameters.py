@@ -26,6 +26,11 @@ PARAMETERS = {
         {"type": "string", "pattern": rf"^{_JOB}(\.[a-z][a-z0-9_]{{0,39}}\.[a-z0-9_-]{{1,255}})?$"},
     ),
     "surface": Parameter("path", "The surface to ask.", {"type": "string", "pattern": SURFACE}),
+    "reservation": Parameter(
+        "path",
+        "The id of a reservation.",
+        {"type": "string", "pattern": "^res_[0-9a-v]{26}$"},
+    ),
     "mode": Parameter(
         "query",
         "`async`: 202 at once. `sync`: wait for the answer. Goes before `Prefer`.",

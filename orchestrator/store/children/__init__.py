@@ -1,9 +1,7 @@
 """Children: claimed, settled, staged, rescued and read."""
 
 from orchestrator.store.children.claim import Claimed, claim, claimed
-from orchestrator.store.children.read import of, one, results
-from orchestrator.store.children.rescue import Rescued, rescue
-from orchestrator.store.children.settle import (
+from orchestrator.store.children.outcomes import (
     Completed,
     Failed,
     Fence,
@@ -11,8 +9,10 @@ from orchestrator.store.children.settle import (
     Outcome,
     Retry,
     Settled,
-    settle,
 )
+from orchestrator.store.children.read import of, one, results, stopped
+from orchestrator.store.children.rescue import Rescued, rescue
+from orchestrator.store.children.settle import settle
 from orchestrator.store.children.stage import Staged, stage
 
 __all__ = [
@@ -34,4 +34,5 @@ __all__ = [
     "results",
     "settle",
     "stage",
+    "stopped",
 ]

@@ -21,6 +21,9 @@ SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(%(lo
 # like water; only then are that many children of each read from the index of ready ones (sync ones
 # are those of a priority above 100), best first.
 #
+# Each tenth async pick of a key (counted in `claimed`) is its oldest child whatever the priority:
+# the first of one of ten priorities, found by as many probes when one is due.
+#
 # In a lane of four or more async work leaves a place free, or whoever waits would find it full.
 # A lane whose breaker was open gets one child at a time until one comes home. Hashing is off
 # (plans.PROBE), so that a join of lanes with many rows would compare each with each: `inflight` is
@@ -49,7 +52,8 @@ WITH lanes AS MATERIALIZED (
     SELECT key_id, queued, sync_queued FROM inflight WHERE lane_id = l.id AND ready OFFSET 0) AS i
   GROUP BY 1
 ), able AS MATERIALIZED (
-  SELECT u.key_id, u.weight, u.turn, u.sync_turn, u.concurrency, u.sync_processing, r.async,
+  SELECT u.key_id, u.weight, u.turn, u.sync_turn, u.claimed, u.concurrency, u.sync_processing,
+         r.async,
          u.processing - u.sync_processing AS async_processing,
          u.concurrency + u.sync_limit - u.processing AS room,
          least(r.sync, u.concurrency + u.sync_limit - u.processing, %(slots)s) AS sync
@@ -58,39 +62,58 @@ WITH lanes AS MATERIALIZED (
 ), keys AS MATERIALIZED (
   SELECT *
   FROM (SELECT key_id, true AS sync, sync_processing AS running, weight, sync_turn AS turn,
-               sync AS room
+               0 AS claimed, sync AS room
         FROM able
         UNION ALL
-        SELECT key_id, false, async_processing, weight, turn,
+        SELECT key_id, false, async_processing, weight, turn, claimed,
                least(async, concurrency - async_processing, room - sync, %(slots)s)
         FROM able) AS own
   WHERE room > 0
   ORDER BY sync DESC, running / weight, turn
   LIMIT %(slots)s
 ), quota AS MATERIALIZED (
-  SELECT k.key_id, k.sync, k.running, k.weight, k.turn, count(*) AS n
+  SELECT k.key_id, k.sync, k.running, k.weight, k.turn, k.claimed, count(*)::int AS n
   FROM (SELECT k.*
         FROM keys k
         CROSS JOIN LATERAL generate_series(0, k.room - 1) AS taken
         ORDER BY k.sync DESC, (k.running + taken) / k.weight, k.turn
         LIMIT %(slots)s) AS k
-  GROUP BY 1, 2, 3, 4, 5
+  GROUP BY 1, 2, 3, 4, 5, 6
 ), candidates AS MATERIALIZED (
   SELECT c.parent_id, c.ordinal, c.lane_id, q.sync, q.turn,
          (q.running + c.nth - 1) / q.weight AS share
   FROM quota q
   CROSS JOIN rooms
   CROSS JOIN LATERAL (
-    SELECT parent_id, ordinal, lane_id,
-           row_number() OVER (ORDER BY priority DESC, parent_id, ordinal) AS nth
-    FROM (SELECT parent_id, ordinal, lane_id, priority
-          FROM child
-          WHERE state = 'queued' AND key_id = q.key_id
-            AND priority BETWEEN CASE WHEN q.sync THEN 101 ELSE 0 END
-                         AND CASE WHEN q.sync THEN 200 ELSE 100 END
-            AND lane_id = ANY(CASE WHEN q.sync THEN rooms.ids ELSE rooms.async_ids END)
-          ORDER BY priority DESC, parent_id, ordinal
-          LIMIT q.n) AS first
+    SELECT parent_id, ordinal, lane_id, row_number() OVER (ORDER BY turn) AS nth
+    FROM (SELECT DISTINCT ON (parent_id, ordinal) parent_id, ordinal, lane_id, turn
+          FROM (SELECT parent_id, ordinal, lane_id, nth + (nth + q.claimed - 1) / 9 AS turn
+                FROM (SELECT parent_id, ordinal, lane_id,
+                             row_number() OVER (ORDER BY priority DESC, parent_id, ordinal) AS nth
+                      FROM (SELECT parent_id, ordinal, lane_id, priority
+                            FROM child
+                            WHERE state = 'queued' AND key_id = q.key_id
+                              AND priority BETWEEN CASE WHEN q.sync THEN 101 ELSE 0 END
+                                           AND CASE WHEN q.sync THEN 200 ELSE 100 END
+                              AND lane_id = ANY(CASE WHEN q.sync THEN rooms.ids
+                                                     ELSE rooms.async_ids END)
+                            ORDER BY priority DESC, parent_id, ordinal
+                            LIMIT q.n) AS first) AS best
+                UNION ALL
+                SELECT parent_id, ordinal, lane_id,
+                       row_number() OVER (ORDER BY parent_id, ordinal) * 10 - q.claimed
+                FROM generate_series(1, CASE WHEN q.sync OR q.n + q.claimed < 10 THEN 0
+                                             ELSE 10 END) AS level
+                CROSS JOIN LATERAL (
+                  SELECT parent_id, ordinal, lane_id
+                  FROM child
+                  WHERE state = 'queued' AND key_id = q.key_id AND priority = level
+                    AND lane_id = ANY(rooms.async_ids)
+                  ORDER BY parent_id, ordinal
+                  LIMIT (q.n + q.claimed) / 10) AS oldest) AS picks
+          ORDER BY parent_id, ordinal, turn) AS ordered
+    ORDER BY turn
+    LIMIT q.n
   ) AS c
 ), best AS MATERIALIZED (
   SELECT c.parent_id, c.ordinal

@@ -5,11 +5,12 @@ from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection
-from psycopg.rows import kwargs_row
+from psycopg.rows import class_row, kwargs_row
 
 from orchestrator.domain.envelope import Failure
 from orchestrator.domain.rows import Attempt, ChildRow
 from orchestrator.domain.states import ChildState
+from orchestrator.store.children.outcomes import Fence
 
 _failure = msgspec.json.Decoder(Failure)
 _log = msgspec.json.Decoder(tuple[Attempt, ...])
@@ -76,3 +77,15 @@ async def results(
     cursor = connection.cursor(row_factory=kwargs_row(_row))
     await cursor.execute(RESULTS, {"parent": parent, "after": after, "limit": limit})
     return await cursor.fetchall()
+
+
+STOPPED = """
+SELECT parent_id, ordinal, claim FROM child
+WHERE state = 'processing' AND stop IS NOT NULL AND node = %(node)s
+"""
+
+
+async def stopped(connection: AsyncConnection, node: int) -> list[Fence]:
+    """The children this node runs that were told to stop."""
+    cursor = connection.cursor(row_factory=class_row(Fence))
+    return await (await cursor.execute(STOPPED, {"node": node})).fetchall()

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
 from psycopg import AsyncConnection
 
 from orchestrator import notify
+from orchestrator.domain.envelope import OVERDUE
 from orchestrator.store import plans, waits
 from orchestrator.store.nodes import DEAD_AFTER_SECONDS
 
@@ -29,15 +31,17 @@ WITH dead AS MATERIALIZED (
   ORDER BY id FOR NO KEY UPDATE
 ), rescued AS (
   UPDATE child c
-  SET state = CASE WHEN c.lost + 1 >= %(limit)s THEN 'failed' ELSE 'queued' END,
+  SET state = coalesce(c.stop, CASE WHEN c.lost + 1 < %(limit)s THEN 'queued' ELSE 'failed' END),
       claim = NULL, node = NULL, lost = c.lost + 1,
-      attempt = c.attempt - (c.lost + 1 < %(limit)s)::int,
-      error = CASE WHEN c.lost + 1 >= %(limit)s THEN json_build_object(
+      attempt = c.attempt - (c.stop IS NULL AND c.lost + 1 < %(limit)s)::int,
+      error = CASE
+        WHEN c.stop = 'expired' THEN %(overdue)s::json
+        WHEN c.stop IS NULL AND c.lost + 1 >= %(limit)s THEN json_build_object(
           'code', 'WORKER_LOST', 'retryable', true,
           'message', 'The worker processes running this cell died again and again.') END,
       response_code = CASE WHEN c.lost + 1 < %(limit)s THEN c.response_code END,
-      finished_at = CASE WHEN c.lost + 1 >= %(limit)s THEN now() END,
-      log = CASE WHEN c.lost + 1 >= %(limit)s THEN c.log
+      finished_at = CASE WHEN c.stop IS NOT NULL OR c.lost + 1 >= %(limit)s THEN now() END,
+      log = CASE WHEN c.stop IS NOT NULL OR c.lost + 1 >= %(limit)s THEN c.log
         ELSE array_append(c.log, json_build_object(
           'number', c.attempt, 'status', 'lost', 'code', 'WORKER_LOST',
           'started_at', c.claimed_at, 'ended_at', now())) END
@@ -46,14 +50,17 @@ WITH dead AS MATERIALIZED (
     AND lower(c.state) = 'processing' AND c.node = ANY(ARRAY(SELECT node FROM dead))
   RETURNING c.parent_id, c.state
 ), ends AS (
-  SELECT parent_id, count(*) AS n FROM rescued WHERE state = 'failed' GROUP BY 1
+  SELECT parent_id, count(*)::int AS n, count(*) FILTER (WHERE state = 'failed')::int AS failed,
+         count(*) FILTER (WHERE state = 'canceled')::int AS canceled,
+         count(*) FILTER (WHERE state = 'expired')::int AS expired
+  FROM rescued WHERE state <> 'queued' GROUP BY 1
 ), rolled AS (
   UPDATE parent p
-  SET done = p.done + e.n, failed = p.failed + e.n,
-      state = CASE
-        WHEN p.done + e.n < p.total THEN p.state
-        WHEN p.failed + e.n + p.canceled + p.expired < p.total THEN 'partial'
-        ELSE 'failed' END,
+  SET done = p.done + e.n, failed = p.failed + e.failed, canceled = p.canceled + e.canceled,
+      expired = p.expired + e.expired,
+      state = rolled_up(p.state, p.total, p.done + e.n, p.failed + e.failed,
+                        p.canceled + e.canceled, p.expired + e.expired, p.finish,
+                        p.cancel_requested_at IS NOT NULL),
       finished_at = CASE WHEN p.done + e.n = p.total THEN now() END
   FROM ends e
   WHERE p.id = e.parent_id
@@ -61,16 +68,21 @@ WITH dead AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM rescued WHERE state = 'queued')::int,
        (SELECT count(*) FROM rescued WHERE state = 'failed')::int,
-       ARRAY(SELECT id FROM rolled WHERE ended)
+       ARRAY(SELECT id FROM rolled WHERE ended),
+       (SELECT count(*) FROM rescued WHERE state IN ('canceled', 'expired'))::int
 """
 
 
 class Rescued(NamedTuple):
-    """Children queued again, children given up as `WORKER_LOST`, and the parents ended by those."""
+    """Children queued again, given up as `WORKER_LOST`, ended as they were told to.
+
+    And the parents that ended by those.
+    """
 
     queued: int
     failed: int
     parents: Sequence[UUID]
+    stopped: int = 0
 
 
 async def rescue(connection: AsyncConnection, *, most: int = 300) -> Rescued:
@@ -81,7 +93,13 @@ async def rescue(connection: AsyncConnection, *, most: int = 300) -> Rescued:
     await connection.execute(plans.PROBE)
     row = await (
         await connection.execute(
-            RESCUE, {"dead": DEAD_AFTER_SECONDS, "most": most, "limit": LOST_LIMIT}
+            RESCUE,
+            {
+                "dead": DEAD_AFTER_SECONDS,
+                "most": most,
+                "limit": LOST_LIMIT,
+                "overdue": msgspec.json.encode(OVERDUE).decode(),
+            },
         )
     ).fetchone()
     rescued = Rescued(*row) if row else Rescued(0, 0, ())

@@ -2,6 +2,9 @@
 
 A child of a sync parent carries its priority + 100, so that it comes first in the index of ready
 children; it is counted under the priority a client gave.
+
+The pace of those that end is counted anew, from its first children on, when a key that had nothing
+to do for 3 s has something again: time without work says nothing of how fast it is done.
 """
 
 COUNT_CHILDREN = """
@@ -65,10 +68,17 @@ BEGIN
     sync_retrying = u.sync_retrying + excluded.sync_retrying,
     turn = CASE WHEN excluded.processing > excluded.sync_processing THEN clock ELSE u.turn END,
     sync_turn = CASE WHEN excluded.sync_processing > 0 THEN clock ELSE u.sync_turn END,
-    claimed = (u.claimed + greatest(0, excluded.processing - excluded.sync_processing)) % 10,
+    claimed = mod(u.claimed + greatest(0, excluded.processing - excluded.sync_processing), 10),
     ended = CASE WHEN excluded.ended > 0
-                 THEN decayed(u.ended, u.ended_at, clock) + excluded.ended ELSE u.ended END,
-    ended_from = CASE WHEN excluded.ended > 0 AND decayed(u.ended, u.ended_at, clock) < 0.05
+                 THEN decayed(u.ended, u.ended_at, clock) + excluded.ended
+                 WHEN u.queued + u.processing + u.retrying = 0 AND excluded.queued > 0
+                      AND clock - u.ended_at > 3
+                 THEN 0 ELSE u.ended END,
+    ended_from = CASE WHEN excluded.ended > 0 AND clock - u.ended_from > 60
+                           AND decayed(u.ended, u.ended_at, clock) < 0.05
+                      THEN clock
+                      WHEN u.queued + u.processing + u.retrying = 0 AND excluded.queued > 0
+                           AND clock - u.ended_at > 3
                       THEN clock ELSE u.ended_from END,
     ended_at = CASE WHEN excluded.ended > 0 THEN clock ELSE u.ended_at END;
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     CheckConstraint,
     Column,
     Identity,
@@ -47,7 +48,8 @@ class GroupUsage(SQLModel, table=True):
 class GroupAction(SQLModel, table=True):
     """A request on all parents a group had then, carried out in batches.
 
-    `statuses` are those of the cells a retry is for. `reached` is the last parent looked at.
+    `statuses` are those of the cells a retry is for. `reached` is the last parent looked at, of
+    those that wait or (`working`) of those that work. Nothing is done before `retry_at`.
     """
 
     __tablename__ = "group_action"
@@ -61,6 +63,7 @@ class GroupAction(SQLModel, table=True):
     group_id: int = Field(sa_column=Column(Integer, nullable=False))
     kind: str = Field(sa_column=Column(Text, nullable=False))
     statuses: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    working: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("false")))
     reached: uuid.UUID | None = Field(sa_column=Column(Uuid))
     created_at: datetime = Field(sa_column=moment(nullable=False, now=True))
     retry_at: datetime = Field(sa_column=moment(nullable=False, now=True))

@@ -76,7 +76,7 @@ class Parent(SQLModel, table=True):
             unique=True,
             postgresql_where=text("idempotency_key IS NOT NULL"),
         ),
-        Index("parent_listed", "key_id", "state", "id"),
+        Index("parent_listed", "state", "key_id", "id"),
         Index("parent_grouped", "group_id", "id", postgresql_where=text("group_id IS NOT NULL")),
         Index("parent_delayed", "not_before", postgresql_where=text("state = 'delayed'")),
         Index(

@@ -74,7 +74,7 @@ def widen_parents() -> None:
     op.create_check_constraint(
         "parent_delayed_until", "parent", "state <> 'delayed' OR not_before IS NOT NULL"
     )
-    op.create_index("parent_listed", "parent", ["key_id", "state", "id"])
+    op.create_index("parent_listed", "parent", ["state", "key_id", "id"])
     for name, columns, where in (
         ("parent_grouped", ["group_id", "id"], "group_id IS NOT NULL"),
         ("parent_delayed", ["not_before"], "state = 'delayed'"),
@@ -138,6 +138,7 @@ def group() -> None:
         sa.Column("group_id", sa.Integer(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("statuses", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("working", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("reached", sa.Uuid(), nullable=True),
         moment("created_at", now=True),
         moment("retry_at", now=True),
@@ -163,6 +164,7 @@ def hold() -> None:
         postgresql_with=SHORT_LIVED,
     )
     op.create_index("ix_reservation_key_id", "reservation", ["key_id"])
+    op.create_index("reservation_expired", "reservation", ["expires_at"])
     op.create_table(
         "watcher",
         sa.Column("key_id", sa.Integer(), autoincrement=False, nullable=False),

@@ -1,0 +1,38 @@
+"""A job as a client reads it now: its statements want to see one moment."""
+
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from orchestrator.api.catalogue import Catalogue
+from orchestrator.domain import views
+from orchestrator.domain.documents import Envelope, JobRead
+from orchestrator.domain.ids import ChildId
+from orchestrator.store import children, parents, standing
+
+
+async def job(connection: AsyncConnection, *, key_id: int, parent: UUID) -> JobRead | None:
+    """The read of a parent of this key, or None."""
+    row = await parents.read(connection, key_id=key_id, parent=parent)
+    if row is None:
+        return None
+    return views.job_read(
+        row,
+        await children.of(connection, parent),
+        queued=await standing.place(connection, row),
+        obstacles=await standing.obstacles(connection, row),
+    )
+
+
+async def cell(
+    connection: AsyncConnection, existing: Catalogue, *, key_id: int, child: ChildId
+) -> Envelope | None:
+    """The Envelope of a child of this key, or None."""
+    parent = await parents.read(connection, key_id=key_id, parent=child.parent)
+    found = parent.plan.find(child.surface, child.region) if parent else None
+    if parent is None or found is None:
+        return None
+    row = await children.one(connection, child.parent, found.ordinal)
+    surface = existing.surfaces.get(found.surface)
+    obstacles = await standing.obstacles(connection, parent)
+    return views.envelope(parent, found, row, surface, obstacles)

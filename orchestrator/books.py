@@ -1,0 +1,73 @@
+"""Small ids that never change, remembered: most submissions need no new lane and no new group."""
+
+from collections.abc import Iterable, Sequence
+
+from cachetools import LRUCache
+from psycopg_pool import AsyncConnectionPool
+
+from orchestrator.domain.plan import Plan
+from orchestrator.store import groups, lanes
+from orchestrator.store.lanes import Place
+from orchestrator.surfaces import SurfaceDescriptor
+
+MOST_GROUPS = 10_000
+
+
+class LaneBook:
+    """The ids of lanes."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+        self._known: dict[Place, int] = {}
+
+    async def of(
+        self, plans: Iterable[Plan], surfaces: dict[str, SurfaceDescriptor]
+    ) -> list[Sequence[int]]:
+        """For each plan the lane of each cell in ordinal order; lanes not seen yet are made.
+
+        Plans of equal matrices share theirs.
+        """
+        matrices = [(plan.surfaces, plan.regions) for plan in plans]
+        places = {
+            matrix: [Place(surface, at.country) for surface in matrix[0] for at in matrix[1]]
+            for matrix in dict.fromkeys(matrices)
+        }
+        await self._learn({place for cells in places.values() for place in cells}, surfaces)
+        known = {matrix: [self._known[at] for at in cells] for matrix, cells in places.items()}
+        return [known[matrix] for matrix in matrices]
+
+    async def _learn(self, places: set[Place], surfaces: dict[str, SurfaceDescriptor]) -> None:
+        missing = {
+            place: limit(surfaces[place.surface], place.country)
+            for place in places
+            if place not in self._known
+        }
+        if missing:
+            async with self._pool.connection() as connection, connection.transaction():
+                self._known.update(await lanes.ensure(connection, missing))
+
+
+def limit(surface: SurfaceDescriptor, country: str) -> int:
+    """How many children of this lane may run at once, over all workers."""
+    return surface.regions.get(country, surface.concurrency)
+
+
+class GroupBook:
+    """The ids of groups, of as many as were named lately."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+        self._known: LRUCache[tuple[int, str], int] = LRUCache(MOST_GROUPS)
+
+    async def of(self, key_id: int, names: Iterable[str | None]) -> dict[str | None, int | None]:
+        """The id of each of a key's groups; those not seen yet are made. None is no group."""
+        ids: dict[str | None, int | None] = {
+            name: None if name is None else self._known.get((key_id, name)) for name in names
+        }
+        missing = [(key_id, name) for name, group in ids.items() if name is not None and not group]
+        if missing:
+            async with self._pool.connection() as connection, connection.transaction():
+                made = await groups.ensure(connection, missing)
+            self._known.update(made)
+            ids |= {name: group for (_, name), group in made.items()}
+        return ids

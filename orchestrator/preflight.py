@@ -1,0 +1,123 @@
+"""Preflight: what would become of jobs submitted now, and places held for them where wanted."""
+
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from admission import reservations, usage
+from admission.keys import Key
+from admission.pace import Pace
+from admission.policy import Usage, headroom, sync_headroom
+from admission.rate import Rate, Seen
+from admission.reservations import Reservation
+from orchestrator import snapshot
+from orchestrator.domain import estimates, ids, preflight
+from orchestrator.domain.estimates import Going
+from orchestrator.domain.preflight import Held, Jobs, Preflight
+from orchestrator.domain.snapshot import Headroom
+from orchestrator.domain.times import rfc3339
+
+
+class Asker(NamedTuple):
+    """Who asks, and what their API process knows: the waits of sync callers, its own tokens."""
+
+    key: Key
+    pace: Pace
+    node: int
+    observe: Callable[[Seen], Rate] | None = None
+
+
+class Crowded(NamedTuple):
+    """Nothing was reserved: the key has as many live reservations as it may."""
+
+    live: int
+
+
+async def look(connection: AsyncConnection, asker: Asker, jobs: Jobs) -> Preflight:
+    """What would become of the jobs, as of one moment; takes nothing and promises nothing.
+
+    The caller's transaction sees one moment.
+    """
+    taken = await usage.read(connection, asker.key.id)
+    assert taken  # noqa: S101 - a key has its usage row from the statement that made it
+    return await _foreseen(connection, asker, jobs, taken)
+
+
+async def reserve(
+    connection: AsyncConnection, asker: Asker, jobs: Jobs, *, seconds: float
+) -> Preflight | Crowded:
+    """The same, and the jobs' places held for so long if they are async and would be admitted.
+
+    In a transaction of the caller's, whose end lets others of this key in again.
+    """
+    key = asker.key.id
+    taken = (await usage.lock(connection, [key]))[key]
+    seen = await _foreseen(connection, asker, jobs, taken)
+    if jobs.sync or not seen.admitted:
+        return seen
+    if (live := len(taken.reservations)) >= reservations.MOST:
+        return Crowded(live)
+    made = await reservations.make(
+        connection, ids.new(), key_id=key, places=jobs.n, seconds=seconds
+    )
+    after = taken._replace(reservations={**taken.reservations, made.id: made.places})
+    return msgspec.structs.replace(seen, headroom=_room(after), reservation=_held(made))
+
+
+GOING = """
+SELECT u.depth - u.delayed AS ready,
+       drain_rate(u.drained, u.drained_at, u.drained_from, clock) AS drain_per_second,
+       (SELECT coalesce(sum(waiting + queued + retrying + processing), 0)::int
+        FROM inflight WHERE key_id = u.key_id) AS cells,
+       sync AS sync_cells, u.queued + u.processing + u.retrying - sync AS in_flight,
+       2 * u.concurrency AS window, u.ended, u.ended_at, u.ended_from, clock AS now
+FROM usage u
+CROSS JOIN LATERAL (SELECT u.sync_queued + u.sync_processing + u.sync_retrying AS sync,
+                           extract(epoch FROM clock_timestamp())::float8 AS clock) AS own
+WHERE u.key_id = %(key)s
+"""
+
+
+async def going(connection: AsyncConnection, key_id: int) -> Going:
+    """How the work of this key, which exists, goes."""
+    cursor = connection.cursor(row_factory=class_row(Going))
+    found = await (await cursor.execute(GOING, {"key": key_id})).fetchone()
+    assert found  # noqa: S101 - as in `look`
+    return found
+
+
+async def _foreseen(
+    connection: AsyncConnection, asker: Asker, jobs: Jobs, taken: Usage
+) -> Preflight:
+    key = asker.key
+    paced = taken._replace(sync_per_second=asker.pace.per_second(key.id, taken.sync_limit))
+    now = await going(connection, key.id)
+    seen = await snapshot.take(connection, key, node=asker.node, observe=asker.observe)
+    met = preflight.met(jobs, paced, seen.request_rate, chance=random.random())  # noqa: S311 - it spreads
+    return Preflight(
+        admitted=met is None,
+        binding=met and met.binding,
+        headroom=_room(taken),
+        retry_after_seconds=met and met.retry_after_seconds,
+        estimated_start_seconds=_rounded(estimates.start_seconds(now, jobs)),
+        estimated_finish_seconds=_rounded(estimates.finish_seconds(now, jobs)),
+        estimated_credits=jobs.n * jobs.credits,
+        reservation=None,
+    )
+
+
+def _room(taken: Usage) -> Headroom:
+    return Headroom(asynchronous=headroom(taken), sync=sync_headroom(taken))
+
+
+def _held(made: Reservation) -> Held:
+    name = ids.reservation_text(made.id)
+    return Held(id=name, places=made.places, expires_at=rfc3339(made.expires_at))
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,57 @@
+"""How a claimed child came home: what a worker tells of it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from orchestrator.domain.envelope import Failure
+
+
+class Fence(NamedTuple):
+    """What a claim gave out; an outcome with another token is stale and changes nothing."""
+
+    parent_id: UUID
+    ordinal: int
+    claim: int
+
+
+class Completed(NamedTuple):
+    """The capture came home; `capture` is its JSON, `charge` the credits it costs."""
+
+    fence: Fence
+    capture: str
+    response_code: int | None = None
+    charge: int = 0
+
+
+class Retry(NamedTuple):
+    """A transient failure; the child is staged again after the delay, on the database's clock."""
+
+    fence: Fence
+    failure: Failure
+    delay_seconds: float
+    response_code: int | None = None
+
+
+class Failed(NamedTuple):
+    """The end of a child that did not work."""
+
+    fence: Fence
+    failure: Failure
+    response_code: int | None = None
+
+
+class GivenBack(NamedTuple):
+    """Interrupted: it ends as it was told to, or is queued again with the attempt not counted."""
+
+    fence: Fence
+
+
+Outcome = Completed | Retry | Failed | GivenBack
+
+
+class Settled(NamedTuple):
+    """What a settle changed: children whose fence held, and the parents that ended by it."""
+
+    children: int
+    parents: Sequence[UUID]

@@ -1,0 +1,39 @@
+"""Delays: parents that may leave their queue from a moment on."""
+
+from psycopg import AsyncConnection
+
+from orchestrator import notify
+from orchestrator.store import plans
+from orchestrator.store.children import Staged
+
+RELEASE = """
+WITH due AS MATERIALIZED (
+  SELECT id FROM parent
+  WHERE state = 'delayed' AND not_before <= now()
+  ORDER BY not_before
+  LIMIT %(most)s
+), picked AS MATERIALIZED (
+  SELECT p.id FROM parent p
+  WHERE p.id = ANY(ARRAY(SELECT id FROM due)) AND lower(p.state) = 'delayed'
+  ORDER BY p.id
+  FOR NO KEY UPDATE SKIP LOCKED
+), released AS (
+  UPDATE parent p SET state = 'queued' FROM picked WHERE p.id = picked.id RETURNING 1
+)
+SELECT count(*)::int, CASE WHEN count(*) > 0 THEN pg_notify(%(channel)s, '') END FROM released
+"""
+
+NEXT = """
+SELECT extract(epoch FROM min(not_before) - clock_timestamp())::float8 FROM parent
+WHERE state = 'delayed'
+"""
+
+
+async def release(connection: AsyncConnection, *, most: int = 300) -> Staged:
+    """Let parents whose delay is over leave their queue, at most `most`; the next moment it is."""
+    async with connection.pipeline(), connection.transaction():
+        await connection.execute(plans.PROBE)
+        cursor = await connection.execute(RELEASE, {"most": most, "channel": notify.ADMITTED})
+    row = await cursor.fetchone()
+    pause = await (await connection.execute(NEXT)).fetchone()
+    return Staged(row[0] if row else 0, pause[0] if pause else None)

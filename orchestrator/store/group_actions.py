@@ -1,0 +1,142 @@
+"""What is asked of a whole group: stored at once, carried out in batches by whoever has time."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from orchestrator import notify
+
+FIRST = UUID(int=0)
+"""Before every parent."""
+
+MATCHED = {
+    "cancel": """
+SELECT coalesce(sum(n), 0)::int FROM group_usage
+WHERE group_id = %(group)s AND what IN ('parents.queued', 'parents.processing')
+""",
+    "retry": """
+SELECT count(*)::int FROM parent
+WHERE group_id = %(group)s AND state IN ('partial', 'failed', 'canceled', 'expired')
+  AND ((failed > 0 AND 'failed' = ANY(%(statuses)s))
+       OR (canceled > 0 AND 'canceled' = ANY(%(statuses)s))
+       OR (expired > 0 AND 'expired' = ANY(%(statuses)s)))
+""",
+}
+
+REQUEST = """
+INSERT INTO group_action (key_id, group_id, kind, statuses)
+VALUES (%(key)s, %(group)s, %(kind)s, %(statuses)s)
+"""
+
+
+async def request(
+    connection: AsyncConnection,
+    *,
+    key_id: int,
+    group_id: int,
+    kind: Literal["cancel", "retry"],
+    statuses: Sequence[str] = (),
+) -> int:
+    """Have this done to every parent the group has now; how many parents it is for.
+
+    Inside a transaction; once that is committed it will be done, whatever dies.
+    """
+    named = {"key": key_id, "group": group_id, "kind": kind, "statuses": list(statuses)}
+    row = await (await connection.execute(MATCHED[kind], named)).fetchone()
+    await connection.execute(REQUEST, named)
+    await connection.execute(notify.NOTIFY, {"channel": notify.ACTED})
+    return int(row[0]) if row else 0
+
+
+class Action(NamedTuple):
+    """A stored request, and how far it has come."""
+
+    id: int
+    key_id: int
+    group_id: int
+    kind: Literal["cancel", "retry"]
+    statuses: list[str]
+    working: bool
+    reached: UUID | None
+
+
+TAKE = """
+SELECT id, key_id, group_id, kind, statuses, working, reached
+FROM group_action
+WHERE finished_at IS NULL AND retry_at <= now()
+ORDER BY id
+LIMIT 1
+FOR UPDATE SKIP LOCKED
+"""
+
+
+async def take(connection: AsyncConnection) -> Action | None:
+    """The oldest request that may go on and is in nobody's hands, held by the transaction."""
+    cursor = connection.cursor(row_factory=class_row(Action))
+    return await (await cursor.execute(TAKE)).fetchone()
+
+
+LIVE = """
+SELECT p.id FROM parent p
+WHERE p.group_id = %(group)s AND p.id > %(reached)s
+  AND p.finished_at IS NULL AND (p.state = 'processing') = %(working)s
+  AND p.created_at <= (SELECT created_at FROM group_action WHERE id = %(id)s)
+ORDER BY p.id
+LIMIT %(most)s
+FOR NO KEY UPDATE OF p
+"""
+
+ENDED = """
+SELECT p.id FROM parent p
+WHERE p.group_id = %(group)s AND p.id > %(reached)s
+  AND p.state IN ('partial', 'failed', 'canceled', 'expired')
+  AND p.finished_at <= (SELECT created_at FROM group_action WHERE id = %(id)s)
+ORDER BY p.id
+LIMIT %(most)s
+FOR NO KEY UPDATE OF p
+"""
+
+
+async def batch(connection: AsyncConnection, action: Action, *, most: int) -> list[UUID]:
+    """The next parents an action is for, in id order, locked."""
+    named = {
+        "id": action.id,
+        "group": action.group_id,
+        "working": action.working,
+        "reached": action.reached or FIRST,
+        "most": most,
+    }
+    cursor = await connection.execute(LIVE if action.kind == "cancel" else ENDED, named)
+    return [parent async for (parent,) in cursor]
+
+
+GO_ON = """
+UPDATE group_action
+SET reached = %(reached)s, working = %(working)s,
+    retry_at = now() + %(pause)s * interval '1 second',
+    finished_at = CASE WHEN %(finished)s THEN now() END
+WHERE id = %(id)s
+"""
+
+
+async def go_on(
+    connection: AsyncConnection,
+    action: Action,
+    *,
+    reached: UUID | None,
+    working: bool = False,
+    pause_seconds: float = 0.0,
+    finished: bool = False,
+) -> None:
+    """Remember how far an action has come; the next batch is due after the pause."""
+    named = {
+        "id": action.id,
+        "reached": reached,
+        "working": working,
+        "pause": pause_seconds,
+        "finished": finished,
+    }
+    await connection.execute(GO_ON, named)

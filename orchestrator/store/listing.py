@@ -1,0 +1,185 @@
+"""Lists of parents, newest first, at a cost that does not depend on how many there are.
+
+A request looks at `LOOK` parents at most, through an index that has them in order; when that does
+not fill its page it says where to look on. Indexes alone give the order and the bounds, so the
+planner is left no other way.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg.rows import kwargs_row
+
+from orchestrator.domain.rows import ParentRow
+from orchestrator.domain.states import ParentState
+from orchestrator.store import parents
+
+LOOK = 10_000
+"""Parents looked at for a page."""
+SLACK = timedelta(hours=1)
+"""How far the clock of a process, which is in the ids, may be from the database's."""
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00Z")
+_FIRST, _LAST = UUID(int=0), UUID(int=(1 << 128) - 1)
+
+
+class Wanted(NamedTuple):
+    """Which parents of a key: those of which everything that is given is true.
+
+    In one of these lanes; with all of this metadata; accepted at `since` or later, before `until`;
+    with an id before `before`.
+    """
+
+    key_id: int
+    states: Sequence[ParentState]
+    group_id: int | None = None
+    lanes: Sequence[int] | None = None
+    metadata: dict[str, str] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: UUID | None = None
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What the statements are given."""
+        latest = _id(self.until + SLACK) if self.until else _LAST
+        return {
+            **self._asdict(),
+            "states": list(self.states),
+            "lanes": None if self.lanes is None else list(self.lanes),
+            "metadata": msgspec.json.encode(self.metadata).decode() if self.metadata else None,
+            "first": _id(self.since - SLACK) if self.since else _FIRST,
+            "before": min(self.before or _LAST, latest),
+        }
+
+
+class Page(NamedTuple):
+    """Some of the parents, each with how many of its children are running.
+
+    `more_before`: look on before this id; None at the end. A page may be short, or empty, and not
+    be the last.
+    """
+
+    parents: list[tuple[ParentRow, int]]
+    more_before: UUID | None
+
+
+ORDERED = """
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+       set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true)
+"""
+"""What the planner may not do: any of these reads all there is before the first row is known."""
+
+# The states one by one and merged, each read in the order of its ids. The last one looked at comes
+# too, to look on from.
+LIST = """
+SELECT id, key_id, state, priority, total, done, failed, canceled, expired, run,
+       payload::text AS payload, created_at, started_at, finished_at, lanes, todo, stop,
+       not_before, deadline_at, cancel_requested_at, estimated, charged,
+       fits, n = %(look)s AS last
+FROM (
+  SELECT *, row_number() OVER (ORDER BY id DESC) AS n,
+         coalesce((%(lanes)s::int[] IS NULL OR lanes && %(lanes)s::int[])
+              AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s::timestamptz)
+              AND (%(until)s::timestamptz IS NULL OR created_at < %(until)s::timestamptz)
+              AND (%(metadata)s::jsonb IS NULL
+                   OR (payload->'metadata')::jsonb @> %(metadata)s::jsonb), false) AS fits
+  FROM (
+    SELECT * FROM (
+      SELECT * FROM parent WHERE state = 'delayed' AND 'delayed' = ANY(%(states)s)
+      UNION ALL
+      SELECT * FROM parent WHERE state = 'queued' AND 'queued' = ANY(%(states)s)
+      UNION ALL
+      SELECT * FROM parent WHERE state = 'processing' AND 'processing' = ANY(%(states)s)
+      UNION ALL
+      SELECT * FROM parent WHERE state = 'completed' AND 'completed' = ANY(%(states)s)
+      UNION ALL
+      SELECT * FROM parent WHERE state = 'partial' AND 'partial' = ANY(%(states)s)
+      UNION ALL
+      SELECT * FROM parent WHERE state = 'failed' AND 'failed' = ANY(%(states)s)
+      UNION ALL
+      SELECT * FROM parent WHERE state = 'canceled' AND 'canceled' = ANY(%(states)s)
+      UNION ALL
+      SELECT * FROM parent WHERE state = 'expired' AND 'expired' = ANY(%(states)s)) AS by_state
+    WHERE key_id = %(key_id)s AND id < %(before)s AND id >= %(first)s
+    ORDER BY id DESC
+    LIMIT %(look)s) AS ordered) AS looked
+WHERE fits OR n = %(look)s
+ORDER BY id DESC
+LIMIT %(most)s
+"""
+
+GROUPED = """
+SELECT id, key_id, state, priority, total, done, failed, canceled, expired, run,
+       payload::text AS payload, created_at, started_at, finished_at, lanes, todo, stop,
+       not_before, deadline_at, cancel_requested_at, estimated, charged,
+       fits, n = %(look)s AS last
+FROM (
+  SELECT *, row_number() OVER (ORDER BY id DESC) AS n,
+         coalesce(key_id = %(key_id)s AND state = ANY(%(states)s)
+              AND (%(lanes)s::int[] IS NULL OR lanes && %(lanes)s::int[])
+              AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s::timestamptz)
+              AND (%(until)s::timestamptz IS NULL OR created_at < %(until)s::timestamptz)
+              AND (%(metadata)s::jsonb IS NULL
+                   OR (payload->'metadata')::jsonb @> %(metadata)s::jsonb), false) AS fits
+  FROM (
+    SELECT * FROM parent
+    WHERE group_id = %(group_id)s AND id < %(before)s AND id >= %(first)s
+    ORDER BY id DESC
+    LIMIT %(look)s) AS ordered) AS looked
+WHERE fits OR n = %(look)s
+ORDER BY id DESC
+LIMIT %(most)s
+"""
+
+RUNNING = """
+SELECT id, (SELECT count(*)::int FROM child WHERE parent_id = id AND state = 'processing')
+FROM unnest(%(parents)s::uuid[]) AS id
+"""
+
+
+async def page(
+    connection: AsyncConnection, wanted: Wanted, *, limit: int, look: int = LOOK
+) -> Page:
+    """At most `limit` of the parents, newest first, in a transaction of the caller's."""
+    await connection.execute(ORDERED)
+    statement = LIST if wanted.group_id is None else GROUPED
+    columns = {**wanted.columns, "look": look, "most": limit + 1}
+    cursor = connection.cursor(row_factory=kwargs_row(_looked))
+    looked = await (await cursor.execute(statement, columns)).fetchall()
+    found = [one.parent for one in looked if one.fits]
+    if len(found) > limit:
+        return Page(await _counted(connection, found[:limit]), found[limit - 1].id)
+    more = looked[-1].parent.id if looked and looked[-1].last else None
+    return Page(await _counted(connection, found), more)
+
+
+class _Looked(NamedTuple):
+    parent: ParentRow
+    fits: bool
+    last: bool
+
+
+def _looked(*, fits: bool, last: bool, **columns: Any) -> _Looked:
+    return _Looked(parents.row(**columns), fits, last)
+
+
+async def _counted(
+    connection: AsyncConnection, found: list[ParentRow]
+) -> list[tuple[ParentRow, int]]:
+    """With their running children, counted for those that may have any in one statement."""
+    live = [parent.id for parent in found if parent.state is ParentState.PROCESSING]
+    running: dict[UUID, int] = {}
+    if live:
+        cursor = await connection.execute(RUNNING, {"parents": live})
+        running = {parent: n async for parent, n in cursor}
+    return [(parent, running.get(parent.id, 0)) for parent in found]
+
+
+def _id(moment: datetime) -> UUID:
+    """The least id made at this moment or later."""
+    milliseconds = (moment - _EPOCH) // timedelta(milliseconds=1)
+    return UUID(int=min(max(milliseconds, 0), (1 << 48) - 1) << 80)

@@ -1,0 +1,39 @@
+"""Erasing: an ended parent goes with all it found, and its idempotency key is free."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+LOCK = """
+SELECT finished_at IS NOT NULL FROM parent
+WHERE id = %(parent)s AND key_id = %(key)s
+FOR UPDATE
+"""
+
+ERASE = """
+WITH gone AS (DELETE FROM child WHERE parent_id = %(parent)s)
+DELETE FROM parent WHERE id = %(parent)s
+"""
+
+
+class Erased(NamedTuple):
+    """Nothing is left of it."""
+
+
+class NotEnded(NamedTuple):
+    """It has not ended: it can be canceled, not erased."""
+
+
+async def erase(
+    connection: AsyncConnection, *, key_id: int, parent: UUID
+) -> Erased | NotEnded | None:
+    """Erase an ended parent of this key; None: it has no such parent. Inside a transaction."""
+    named = {"parent": parent, "key": key_id}
+    row = await (await connection.execute(LOCK, named)).fetchone()
+    if row is None:
+        return None
+    if not row[0]:
+        return NotEnded()
+    await connection.execute(ERASE, named)
+    return Erased()

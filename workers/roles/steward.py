@@ -1,0 +1,38 @@
+"""The steward does what is due of itself: deadlines, what was asked of groups, old reservations."""
+
+import structlog
+from psycopg_pool import AsyncConnectionPool
+
+from admission import reservations
+from orchestrator import stewardship
+from orchestrator.notify import POLL_SECONDS
+from orchestrator.store import steering
+from workers.signals import Signal
+
+MOST = 300
+SHORTEST_SECONDS = 0.005
+_log = structlog.get_logger()
+
+
+class Steward:
+    """Sleeps until the next deadline, a second at most: each step is one bounded batch of each."""
+
+    name = "steward"
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self.wake = Signal()
+        self._pool = pool
+
+    async def step(self) -> float:
+        """One batch of overdue parents, one of a group's."""
+        async with self._pool.connection() as connection:
+            expired = await steering.expire(connection, most=MOST)
+            await reservations.forget_expired(connection)
+        if expired.parents:
+            _log.info("parents.expired", parents=expired.parents)
+        acted = await stewardship.act(self._pool)
+        if acted or expired.parents:
+            return 0.0
+        if expired.next_seconds is None:
+            return POLL_SECONDS
+        return max(SHORTEST_SECONDS, min(expired.next_seconds, POLL_SECONDS))
