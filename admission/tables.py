@@ -93,9 +93,11 @@ class UsageRow(SQLModel, table=True):
     of them whose parent is or was sync. `turn` and `sync_turn` are when it was last claimed from,
     `fan_turn` and `fan_served` when it was last looked at and fanned out; `fanned` and `claimed`
     count picks, of which every tenth is the oldest. `drained` and `ended` are the decayed counts
-    behind the rates of parents that leave the queue and of children that end. `promised` and
-    `sync_promised` are until when the places that will be free are promised to callers who were
-    refused. `open` and `able` are what fan-out and claim look for.
+    behind the rates of parents that leave the queue and of children that end; `busy` and `spent`
+    are the decayed seconds that its children were running and that its attempts took which are
+    over, as of `busy_at`. `promised` and `sync_promised` are until when the places that will be
+    free are promised to callers who were refused. `open` and `able` are what fan-out and claim look
+    for.
     """
 
     __tablename__ = "usage"
@@ -128,6 +130,9 @@ class UsageRow(SQLModel, table=True):
     ended: float = Field(sa_column=epoch())
     ended_at: float = Field(sa_column=epoch())
     ended_from: float = Field(sa_column=epoch())
+    busy: float = Field(sa_column=epoch())
+    spent: float = Field(sa_column=epoch())
+    busy_at: float = Field(sa_column=epoch())
     fanned: int = Field(sa_column=count())
     claimed: int = Field(sa_column=count())
     promised: float = Field(sa_column=epoch())

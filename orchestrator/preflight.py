@@ -74,7 +74,8 @@ SELECT u.depth - u.delayed AS ready,
        (SELECT coalesce(sum(waiting + queued + retrying + processing), 0)::int
         FROM inflight WHERE key_id = u.key_id) AS cells,
        sync AS sync_cells, u.queued + u.processing + u.retrying - sync AS in_flight,
-       2 * u.concurrency AS window, u.ended, u.ended_at, u.ended_from, clock AS now
+       2 * u.concurrency AS window, u.processing, u.ended, u.ended_at, u.ended_from, u.busy,
+       u.spent, u.busy_at, clock AS now
 FROM usage u
 CROSS JOIN LATERAL (SELECT u.sync_queued + u.sync_processing + u.sync_retrying AS sync,
                            extract(epoch FROM clock_timestamp())::float8 AS clock) AS own

@@ -63,7 +63,7 @@ async def read(scope: Scope, receive: Receive) -> Batch | Problem:
     body = await bodies.read(scope, receive, largest=LARGEST_BYTES)
     if isinstance(body, Problem):
         return body
-    beside, raw = _beside(scope), _split(body)
+    beside, raw = _beside(scope), await _split(body)
     if isinstance(beside, list) or isinstance(raw, list):
         faults = [fault for part in (beside, raw) if isinstance(part, list) for fault in part]
         return problems.invalid(faults[:MOST_FAULTS])
@@ -104,9 +104,9 @@ def _placed(place: int, problem: Problem) -> Iterator[Fault]:
         yield Fault(path=f"items[{place}]{inside}", message=fault.message)
 
 
-def _split(body: bytes) -> tuple[msgspec.Raw, ...] | list[Fault]:
+async def _split(body: bytes) -> tuple[msgspec.Raw, ...] | list[Fault]:
     """The items as they were sent, or all that is wrong around them."""
-    fields = bodies.fields(body)
+    fields = await bodies.fields(body)
     if isinstance(fields, Fault):
         return [fields]
     faults = [

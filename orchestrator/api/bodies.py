@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
+from anyio import to_thread
 from litestar.types import Receive, Scope
 
 from orchestrator.api import problems
@@ -17,6 +18,10 @@ _JSON = re.compile(rb"application/([\w.-]+\+)?json *(;.*)?", re.IGNORECASE)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
 NO_OBJECT = "The body must be a JSON object."
+_HEX = rb"[0-9a-fA-F]{2}"
+_PAIR = rb"\\u[dD][89abAB]" + _HEX + rb"\\u[dD][c-fC-F]" + _HEX
+_ESCAPED = re.compile(_PAIR + rb"|(\\u[dD][89a-fA-F]" + _HEX + rb")|\\.", re.DOTALL)
+"""Whatever begins with a backslash: a pair of surrogates, a lone one (group 1), the rest."""
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -68,17 +73,24 @@ def decode(body: bytes) -> Decoded | Fault:
     return Decoded(value, [])
 
 
-def fields(body: bytes) -> dict[str, msgspec.Raw] | Fault:
-    """The fields of a body that is an object, as the bytes they were sent in."""
+async def fields(body: bytes) -> dict[str, msgspec.Raw] | Fault:
+    """The fields of a body that is an object, as the bytes they were sent in, or why it is none.
+
+    In them each lone surrogate is a NUL: what may not stand there may not wherever it stands.
+    """
     try:
         return _fields.decode(body)
-    except RecursionError:
-        return Fault(path="", message="The JSON is nested too deeply.")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        whole = decode(body)
-        if isinstance(whole, Fault):
-            return whole
-        return whole.faults[0] if whole.faults else Fault(path="", message=NO_OBJECT)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        tidy = await to_thread.run_sync(_paired, body)  # it may be large
+    try:
+        return _fields.decode(tidy)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        whole = decode(tidy)
+        return whole if isinstance(whole, Fault) else Fault(path="", message=NO_OBJECT)
+
+
+def _paired(body: bytes) -> bytes:
+    return _ESCAPED.sub(lambda found: found[0] if found[1] is None else b"\\u0000", body)
 
 
 def _malformed(body: bytes, error: Exception) -> Fault:

@@ -9,12 +9,17 @@ from typing import NamedTuple
 from orchestrator.domain.preflight import Jobs
 
 DECAY_SECONDS = 30.0
-"""Each cell that ended weighs e^(-age / 30 s): the pace of the last half minute or so."""
+"""What happened weighs e^(-age / 30 s): the pace of the last half minute or so.
+
+At a steady rate r the sum of the weights is 30 r (1 - e^(-t / 30 s)) after t seconds.
+"""
 SHORTEST_SECONDS = 0.1
 """No pace is believed over less."""
 LIVE_SECONDS = 30.0
 """How long the pace of a key that has nothing left to do is still its pace."""
 NOTHING = 1e-9
+OLD = 1.25
+"""Cells that run this many times as long as others took are not about to end as those did."""
 
 
 class Going(NamedTuple):
@@ -22,8 +27,10 @@ class Going(NamedTuple):
 
     `ready` parents may leave its queue and do so at `drain_per_second`. `cells` have not ended, of
     them `sync_cells` of sync parents, which are served first; `in_flight` of the others have left
-    the queue, of at most `window` before the next parent does. `ended` is the decayed count of
-    cells that ended, as of `ended_at`, counted since `ended_from`.
+    the queue, of at most `window` before the next parent does; `processing` run.
+
+    Since `ended_from`, decayed: `ended` cells as of `ended_at`; as of `busy_at` the seconds that
+    cells were running (`busy`), and that attempts took which are over (`spent`).
     """
 
     ready: int
@@ -32,26 +39,36 @@ class Going(NamedTuple):
     sync_cells: int
     in_flight: int
     window: int
+    processing: int
     ended: float
     ended_at: float
     ended_from: float
+    busy: float
+    spent: float
+    busy_at: float
     now: float
 
 
 def cells_per_second(going: Going) -> float | None:
     """How many cells end in a second; None before the first, and a while after the last.
 
-    At a steady pace r the decayed count is 30 r (1 - e^(-t / 30)) after t seconds.
+    Cells that start together end together, so a count of them jumps. What runs at once, over what
+    a cell takes, does not. Only when those that run are older than what a cell took so far, as when
+    an upstream hangs, the count tells more.
     """
-    if going.ended <= NOTHING:
-        return None
     idle = going.cells == 0
-    if idle and going.now - going.ended_at > LIVE_SECONDS:
-        return None
     at = going.ended_at if idle else max(going.now, going.ended_at)
-    counted = max(SHORTEST_SECONDS, at - going.ended_from)
-    count = going.ended * _left(at - going.ended_at)
-    return count / (DECAY_SECONDS * (1 - _left(counted))) or None
+    ended = going.ended * _left(at - going.ended_at)
+    if ended <= NOTHING or (idle and going.now - at > LIVE_SECONDS):
+        return None
+    counted = DECAY_SECONDS * (1 - _left(max(SHORTEST_SECONDS, at - going.ended_from)))
+    kept = _left(max(0.0, at - going.busy_at))
+    busy = going.busy * kept + going.processing * DECAY_SECONDS * (1 - kept)
+    took = going.spent * kept / ended
+    age = (busy - going.spent * kept) / going.processing if going.processing else 0.0
+    if took <= 0 or age > OLD * took:
+        return ended / counted
+    return max(busy / counted, going.processing) / took
 
 
 def _left(seconds: float) -> float:

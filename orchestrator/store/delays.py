@@ -1,10 +1,11 @@
 """Delays: parents that may leave their queue from a moment on."""
 
+from typing import NamedTuple
+
 from psycopg import AsyncConnection
 
 from orchestrator import notify
 from orchestrator.store import plans
-from orchestrator.store.children import Staged
 
 RELEASE = """
 WITH due AS MATERIALIZED (
@@ -29,11 +30,18 @@ WHERE state = 'delayed'
 """
 
 
-async def release(connection: AsyncConnection, *, most: int = 300) -> Staged:
-    """Let parents whose delay is over leave their queue, at most `most`; the next moment it is."""
+class Released(NamedTuple):
+    """How many may leave now, and the seconds until the next may (None: none has a delay)."""
+
+    parents: int
+    next_seconds: float | None
+
+
+async def release(connection: AsyncConnection, *, most: int = 300) -> Released:
+    """Let parents whose delay is over leave their queue, at most `most`."""
     async with connection.pipeline(), connection.transaction():
-        await connection.execute(plans.PROBE)
+        await connection.execute(plans.IN_ORDER)
         cursor = await connection.execute(RELEASE, {"most": most, "channel": notify.ADMITTED})
     row = await cursor.fetchone()
     pause = await (await connection.execute(NEXT)).fetchone()
-    return Staged(row[0] if row else 0, pause[0] if pause else None)
+    return Released(row[0] if row else 0, pause[0] if pause else None)

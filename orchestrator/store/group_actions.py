@@ -8,6 +8,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from orchestrator import notify
+from orchestrator.store import plans
 
 FIRST = UUID(int=0)
 """Before every parent."""
@@ -79,22 +80,23 @@ async def take(connection: AsyncConnection) -> Action | None:
     return await (await cursor.execute(TAKE)).fetchone()
 
 
+# BETWEEN, so that no other index than that of groups has the order.
 LIVE = """
 SELECT p.id FROM parent p
-WHERE p.group_id = %(group)s AND p.id > %(reached)s
+WHERE p.group_id BETWEEN %(group)s AND %(group)s AND (p.group_id, p.id) > (%(group)s, %(reached)s)
   AND p.finished_at IS NULL AND (p.state = 'processing') = %(working)s
   AND p.created_at <= (SELECT created_at FROM group_action WHERE id = %(id)s)
-ORDER BY p.id
+ORDER BY p.group_id, p.id
 LIMIT %(most)s
 FOR NO KEY UPDATE OF p
 """
 
 ENDED = """
 SELECT p.id FROM parent p
-WHERE p.group_id = %(group)s AND p.id > %(reached)s
+WHERE p.group_id BETWEEN %(group)s AND %(group)s AND (p.group_id, p.id) > (%(group)s, %(reached)s)
   AND p.state IN ('partial', 'failed', 'canceled', 'expired')
   AND p.finished_at <= (SELECT created_at FROM group_action WHERE id = %(id)s)
-ORDER BY p.id
+ORDER BY p.group_id, p.id
 LIMIT %(most)s
 FOR NO KEY UPDATE OF p
 """
@@ -109,6 +111,7 @@ async def batch(connection: AsyncConnection, action: Action, *, most: int) -> li
         "reached": action.reached or FIRST,
         "most": most,
     }
+    await connection.execute(plans.IN_ORDER)
     cursor = await connection.execute(LIVE if action.kind == "cancel" else ENDED, named)
     return [parent async for (parent,) in cursor]
 

@@ -20,6 +20,8 @@ from orchestrator.store import parents
 
 LOOK = 10_000
 """Parents looked at for a page."""
+STEP = 1_000
+"""And at once: most pages are full after one step."""
 SLACK = timedelta(hours=1)
 """How far the clock of a process, which is in the ids, may be from the database's."""
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00Z")
@@ -71,43 +73,32 @@ ORDERED = """
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
        set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true)
 """
-"""What the planner may not do: any of these reads all there is before the first row is known."""
+"""What the planner may not do where it has a choice: any of these reads all there is."""
 
-# The states one by one and merged, each read in the order of its ids. The last one looked at comes
-# too, to look on from.
+# Of each state so many, which are put in order then. Bounds and order are those of whole entries
+# of the index, so that no other index has them. The last looked at of a state comes too.
 LIST = """
 SELECT id, key_id, state, priority, total, done, failed, canceled, expired, run,
        payload::text AS payload, created_at, started_at, finished_at, lanes, todo, stop,
        not_before, deadline_at, cancel_requested_at, estimated, charged,
-       fits, n = %(look)s AS last
+       fits, n = %(each)s AS last
 FROM (
-  SELECT *, row_number() OVER (ORDER BY id DESC) AS n,
+  SELECT looked.*,
          coalesce((%(lanes)s::int[] IS NULL OR lanes && %(lanes)s::int[])
               AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s::timestamptz)
               AND (%(until)s::timestamptz IS NULL OR created_at < %(until)s::timestamptz)
               AND (%(metadata)s::jsonb IS NULL
                    OR (payload->'metadata')::jsonb @> %(metadata)s::jsonb), false) AS fits
-  FROM (
-    SELECT * FROM (
-      SELECT * FROM parent WHERE state = 'delayed' AND 'delayed' = ANY(%(states)s)
-      UNION ALL
-      SELECT * FROM parent WHERE state = 'queued' AND 'queued' = ANY(%(states)s)
-      UNION ALL
-      SELECT * FROM parent WHERE state = 'processing' AND 'processing' = ANY(%(states)s)
-      UNION ALL
-      SELECT * FROM parent WHERE state = 'completed' AND 'completed' = ANY(%(states)s)
-      UNION ALL
-      SELECT * FROM parent WHERE state = 'partial' AND 'partial' = ANY(%(states)s)
-      UNION ALL
-      SELECT * FROM parent WHERE state = 'failed' AND 'failed' = ANY(%(states)s)
-      UNION ALL
-      SELECT * FROM parent WHERE state = 'canceled' AND 'canceled' = ANY(%(states)s)
-      UNION ALL
-      SELECT * FROM parent WHERE state = 'expired' AND 'expired' = ANY(%(states)s)) AS by_state
-    WHERE key_id = %(key_id)s AND id < %(before)s AND id >= %(first)s
-    ORDER BY id DESC
-    LIMIT %(look)s) AS ordered) AS looked
-WHERE fits OR n = %(look)s
+  FROM unnest(%(states)s::text[]) AS wanted
+  CROSS JOIN LATERAL (
+    SELECT *, row_number() OVER (ORDER BY state DESC, key_id DESC, id DESC) AS n
+    FROM (
+      SELECT * FROM parent
+      WHERE (state, key_id, id) < (wanted, %(key_id)s::int, %(before)s::uuid)
+        AND (state, key_id, id) >= (wanted, %(key_id)s::int, %(first)s::uuid)
+      ORDER BY state DESC, key_id DESC, id DESC
+      LIMIT %(each)s) AS ordered) AS looked) AS judged
+WHERE fits OR n = %(each)s
 ORDER BY id DESC
 LIMIT %(most)s
 """
@@ -116,10 +107,10 @@ GROUPED = """
 SELECT id, key_id, state, priority, total, done, failed, canceled, expired, run,
        payload::text AS payload, created_at, started_at, finished_at, lanes, todo, stop,
        not_before, deadline_at, cancel_requested_at, estimated, charged,
-       fits, n = %(look)s AS last
+       fits, n = %(each)s AS last
 FROM (
-  SELECT *, row_number() OVER (ORDER BY id DESC) AS n,
-         coalesce(key_id = %(key_id)s AND state = ANY(%(states)s)
+  SELECT *, row_number() OVER (ORDER BY group_id DESC, id DESC) AS n,
+         coalesce(key_id = %(key_id)s AND state = ANY(%(states)s::text[])
               AND (%(lanes)s::int[] IS NULL OR lanes && %(lanes)s::int[])
               AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s::timestamptz)
               AND (%(until)s::timestamptz IS NULL OR created_at < %(until)s::timestamptz)
@@ -127,11 +118,13 @@ FROM (
                    OR (payload->'metadata')::jsonb @> %(metadata)s::jsonb), false) AS fits
   FROM (
     SELECT * FROM parent
-    WHERE group_id = %(group_id)s AND id < %(before)s AND id >= %(first)s
-    ORDER BY id DESC
-    LIMIT %(look)s) AS ordered) AS looked
-WHERE fits OR n = %(look)s
-ORDER BY id DESC
+    WHERE (group_id, id) < (%(group_id)s::int, %(before)s::uuid)
+      AND (group_id, id) >= (%(group_id)s::int, %(first)s::uuid)
+      AND group_id IS NOT NULL
+    ORDER BY group_id DESC, id DESC
+    LIMIT %(each)s) AS ordered) AS looked
+WHERE fits OR n = %(each)s
+ORDER BY group_id DESC, id DESC
 LIMIT %(most)s
 """
 
@@ -142,19 +135,42 @@ FROM unnest(%(parents)s::uuid[]) AS id
 
 
 async def page(
-    connection: AsyncConnection, wanted: Wanted, *, limit: int, look: int = LOOK
+    connection: AsyncConnection, wanted: Wanted, *, limit: int, look: int = LOOK, step: int = STEP
 ) -> Page:
     """At most `limit` of the parents, newest first, in a transaction of the caller's."""
     await connection.execute(ORDERED)
-    statement = LIST if wanted.group_id is None else GROUPED
-    columns = {**wanted.columns, "look": look, "most": limit + 1}
+    found: list[ParentRow] = []
+    for _ in range(look // step):
+        some, more = await _step(connection, wanted, limit - len(found), step)
+        found += some
+        wanted = wanted._replace(before=more)
+        if more is None or len(found) == limit:
+            break
+    return Page(await _counted(connection, found), wanted.before)
+
+
+async def _step(
+    connection: AsyncConnection, wanted: Wanted, limit: int, step: int
+) -> tuple[list[ParentRow], UUID | None]:
+    """What is found among the next parents, and before which id there may be more.
+
+    What lies beyond the last one looked at of any state is left to the next step: of that state
+    there may be some before.
+    """
+    statement, each = (GROUPED, step)
+    if wanted.group_id is None:
+        statement, each = LIST, max(1, step // len(wanted.states))
     cursor = connection.cursor(row_factory=kwargs_row(_looked))
-    looked = await (await cursor.execute(statement, columns)).fetchall()
-    found = [one.parent for one in looked if one.fits]
-    if len(found) > limit:
-        return Page(await _counted(connection, found[:limit]), found[limit - 1].id)
-    more = looked[-1].parent.id if looked and looked[-1].last else None
-    return Page(await _counted(connection, found), more)
+    await cursor.execute(statement, {**wanted.columns, "each": each, "most": limit + 2})
+    found: list[ParentRow] = []
+    for one in await cursor.fetchall():
+        if one.fits and len(found) == limit:
+            return found, found[-1].id
+        if one.fits:
+            found.append(one.parent)
+        if one.last:
+            return found, one.parent.id
+    return found, None
 
 
 class _Looked(NamedTuple):

@@ -16,6 +16,13 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 
 """
 """Nested loops over indexes only: for statements that go from few rows to others by their keys."""
 
+IN_ORDER = """
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+       set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true),
+       set_config('enable_sort', 'off', true)
+"""
+"""As PROBE, and the first rows of an order are read from the index that has it, not all of them."""
+
 NO_SCAN = """
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_mergejoin', 'off', true)
 """

@@ -23,7 +23,10 @@ json_values = st.recursive(
     max_leaves=20,
 )
 fields = st.sampled_from(
-    ["query", "prompt", "surfaces", "regions", "priority", "maxAttempts", "options", "metadata"]
+    (
+        *("query", "prompt", "surfaces", "regions", "priority", "maxAttempts", "options"),
+        *("metadata", "delay", "deadline", "finish", "group", "maxCredits"),
+    )
 )
 
 
@@ -81,6 +84,9 @@ def test_a_right_request_becomes_its_plan(query, surfaces, codes, priority):
         BODY | {"regions": ["us"]},
         BODY | {"regions": [{"country": "Us", "city": None, "language": None}]},
         BODY | {"priority": 5, "maxAttempts": None, "options": None, "metadata": {}},
+        BODY | dict.fromkeys(("delay", "deadline", "finish", "group", "maxCredits")),
+        BODY | {"delay": 0, "finish": {"atLeast": 1}},
+        BODY | {"delay": -0.0},
     ],
 )
 def test_aliases_shorthand_and_defaults_are_the_same_request(other):
@@ -125,6 +131,30 @@ def test_aliases_shorthand_and_defaults_are_the_same_request(other):
         (BODY | {"metadata": {"k": 1}}, "metadata.k"),
         (BODY | {"idempotencyKey": ""}, "idempotencyKey"),
         (BODY | {"idempotencyKey": "k" * 256}, "idempotencyKey"),
+        (BODY | {"delay": -0.1}, "delay"),
+        (BODY | {"delay": 7 * 86_400 + 0.1}, "delay"),
+        (BODY | {"delay": "5"}, "delay"),
+        (BODY | {"delay": True}, "delay"),
+        (BODY | {"deadline": 0.9}, "deadline"),
+        (BODY | {"deadline": 7 * 86_400 + 1}, "deadline"),
+        (BODY | {"deadline": 10**30}, "deadline"),
+        (BODY | {"delay": 5, "deadline": 5.0}, "deadline"),
+        (BODY | {"delay": 5, "deadline": 1, "priority": 5.0}, "deadline"),
+        (BODY | {"finish": 1}, "finish"),
+        (BODY | {"finish": {}}, "finish.atLeast"),
+        (BODY | {"finish": {"atLeast": 0}}, "finish.atLeast"),
+        (BODY | {"finish": {"atLeast": 1.5}}, "finish.atLeast"),
+        (BODY | {"finish": {"atLeast": 2}}, "finish.atLeast"),
+        (BODY | {"finish": {"atLeast": 10**30}}, "finish.atLeast"),
+        (BODY | {"finish": {"atLeast": 1, "atMost": 2}}, "finish.atMost"),
+        (BODY | {"group": ""}, "group"),
+        (BODY | {"group": "g" * 65}, "group"),
+        (BODY | {"group": "a b"}, "group"),
+        (BODY | {"group": "a\n"}, "group"),
+        (BODY | {"group": "caf\u00e9"}, "group"),
+        (BODY | {"maxCredits": -1}, "maxCredits"),
+        (BODY | {"maxCredits": 0.5}, "maxCredits"),
+        (BODY | {"maxCredits": 2**53}, "maxCredits"),
         (BODY | {"country": "US"}, "country"),
         (BODY | {"webhook": {}}, "webhook"),
     ],
@@ -191,6 +221,33 @@ def test_options_may_not_be_nested_without_end():
 
     assert isinstance(parse(nested(28)), Plan)
     assert paths(nested(33)) == ["options"]
+
+
+@pytest.mark.parametrize(
+    ("given", "planned"),
+    [
+        ({"delay": 7 * 86_400}, {"delay": 604_800.0}),
+        ({"delay": 0.25, "deadline": 1}, {"delay": 0.25, "deadline": 1.0}),
+        ({"delay": 9, "deadline": 9.5}, {"delay": 9.0, "deadline": 9.5}),
+        ({"finish": {"atLeast": 1.0}, "surfaces": ["x", "y"]}, {"finish": 1}),
+        ({"finish": {"atLeast": 2}, "surfaces": ["x", "y"]}, {}),
+        ({"group": "A-z_0.9" + "g" * 57}, {"group": "A-z_0.9" + "g" * 57}),
+        ({"maxCredits": 0}, {"max_credits": 0}),
+        ({"maxCredits": 2**53 - 1}, {"max_credits": 2**53 - 1}),
+    ],
+)
+def test_the_last_value_allowed_is_planned_with(given, planned):
+    """Each at its edge, numbers as they are written; as many cells as there are is the default."""
+    surfaces = tuple(given.get("surfaces", ["x"]))
+    assert parse(BODY | given) == Plan(
+        query="a", surfaces=surfaces, regions=(Region("US"),), **planned
+    )
+
+
+def test_faults_between_fields_are_said_beside_those_inside():
+    """A field that is wrong by itself hides none that is wrong beside another."""
+    body = {"surfaces": ["x"], "delay": 5, "deadline": 2, "finish": {"atLeast": 2}}
+    assert paths(body) == ["query", "deadline", "finish.atLeast"]
 
 
 def test_a_flood_of_faults_is_cut_off():

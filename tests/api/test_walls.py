@@ -95,6 +95,7 @@ async def foreign(owner, worker, connection) -> dict[str, str]:
         **{f"{state} parent": job for state, job in made.items()},
         **{f"{state} child": born[n]["id"] for n, state in enumerate(ChildState)},
         "child not born yet": f"{made[ParentState.QUEUED]}.chatgpt.us_quaggaville",
+        "reservation": await hold(owner),
     }
 
 
@@ -103,6 +104,13 @@ async def submit(client: httpx.AsyncClient, **fields: Any) -> str:
     answer = await client.post("/v1/search", json=SECRETIVE | fields)
     assert answer.status_code == 202
     return answer.json()["jobId"]
+
+
+async def hold(client: httpx.AsyncClient) -> str:
+    """The id of a new reservation."""
+    asked = {"jobs": 3, "surfaces": ["chatgpt"], "reserveSeconds": 120}
+    answer = await client.post("/v1/async/preflight", json=asked)
+    return str(answer.json()["reservation"]["id"])
 
 
 def uuid(job: str) -> Any:
@@ -116,17 +124,19 @@ def test_every_path_parameter_is_in_the_matrix(app):
     told = {name for operation in walls.OPERATIONS for name in walls.parameters(operation.path)}
     served = {name for route in app.routes for name in route.path_parameters}
     assert served == told
-    assert told - walls.NOBODYS.keys() == {"job"}
+    assert told - walls.NOBODYS.keys() == {"job", "reservation"}
 
 
 async def test_every_kind_of_id_is_in_the_matrix(foreign):
     """The ids tried are of every kind there is, and each opens something to its owner."""
-    assert {type(ids.read(job)) for job in foreign.values()} == walls.ID_KINDS
-    assert {type(ids.read(job)) for job in walls.ABSENT.values()} >= walls.ID_KINDS
+    assert {walls.kind(job) for job in foreign.values()} == walls.ID_KINDS
+    assert {walls.kind(job) for job in walls.ABSENT.values()} >= walls.ID_KINDS
 
 
 async def test_each_id_leads_its_owner_somewhere(foreign, owner):
     """It is the wall that hides them from others: their owner reads every one, in its state."""
+    held = foreign.pop("reservation")
+    assert (await owner.delete(f"/v1/async/reservations/{held}")).status_code == 204
     for label, job in foreign.items():
         answer = await owner.get(f"/v1/jobs/{job}")
         assert answer.status_code == 200, label
@@ -139,10 +149,10 @@ async def test_another_keys_ids_are_as_if_they_never_existed(foreign, stranger, 
     """404 with the same bytes and headers for every id of another key, unknown and malformed."""
     differences = []
     for way in walls.good_ways(operation):
-        never = walls.told(await way.ask(stranger, job=walls.NEVER))
+        never = walls.told(await way.ask(stranger, walls.NEVER))
         assert never[0] == 404, way
         for label, job in {**foreign, **walls.ABSENT}.items():
-            if walls.told(await way.ask(stranger, job=job)) != never:
+            if walls.told(await way.ask(stranger, job)) != never:
                 differences.append((way, label))
     assert differences == []
 
@@ -152,10 +162,10 @@ async def test_however_oddly_they_are_asked_for(foreign, stranger, operation):
     """Bad parameters, a bad body and every other method are answered alike whatever is named."""
     differences = []
     for way in walls.odd_ways(operation):
-        never = walls.told(await way.ask(stranger, job=walls.NEVER))
+        never = walls.told(await way.ask(stranger, walls.NEVER))
         assert never[0] != 500, way
         for label, job in {**foreign, **walls.ABSENT}.items():
-            if walls.told(await way.ask(stranger, job=job)) != never:
+            if walls.told(await way.ask(stranger, job)) != never:
                 differences.append((way, label))
     assert differences == []
 
@@ -163,7 +173,7 @@ async def test_however_oddly_they_are_asked_for(foreign, stranger, operation):
 @pytest.mark.parametrize("operation", walls.OTHERS, ids=lambda operation: operation.name)
 async def test_what_needs_no_id_shows_nothing_of_another_key(foreign, stranger, operation):
     """No operation tells another key's ids, queries, cities, metadata or name, however asked."""
-    marks = {"quagga"} | {job.removeprefix("job_").partition(".")[0] for job in foreign.values()}
+    marks = {"quagga"} | {job.partition("_")[2].partition(".")[0] for job in foreign.values()}
     for way in (*walls.good_ways(operation), *walls.odd_ways(operation)):
         answer = await way.ask(stranger)
         said = f"{answer.text} {answer.headers}".lower()
@@ -268,12 +278,13 @@ async def test_the_work_behind_a_404_is_the_same(foreign, wire, client_of, opera
     """
     way = walls.plain(operation)
     async with client_of("timer") as client:
-        await way.ask(client, job=walls.NEVER)  # its key is known from now on
+        await way.ask(client, walls.NEVER)  # its key is known from now on
         unknown = {
-            type(ids.read(job)): await wire.during(way.ask(client, job=job))
-            for job in (walls.NEVER, f"{walls.NEVER}.chatgpt.us")
+            walls.kind(job): await wire.during(way.ask(client, job))
+            for job in (walls.NEVER, f"{walls.NEVER}.chatgpt.us", walls.NEVER_HELD)
         }
-        assert "FROM parent" in unknown[ids.ParentId]
+        asked_for = unknown[ids.ParentId if "job" in operation.parameters else walls.RESERVATION]
+        assert "FROM parent" in asked_for or "FROM reservation" in asked_for
         for label, job in foreign.items():
-            said = await wire.during(way.ask(client, job=job))
-            assert said == unknown[type(ids.read(job))], label
+            said = await wire.during(way.ask(client, job))
+            assert said == unknown[walls.kind(job)], label

@@ -19,9 +19,11 @@ VALUES = {"cursor": queries.cursor(1), "Prefer": "respond-async"}
 """Good values of parameters whose schema does not tell one."""
 
 NEVER = "job_06h00r4h1trtr7pjt7b69j1f04"
+NEVER_HELD = ids.HELD + NEVER.removeprefix(ids.PREFIX)
 ABSENT = {
     "unknown parent": NEVER,
     "unknown child": f"{NEVER}.chatgpt.us",
+    "unknown reservation": NEVER_HELD,
     "a word": "x",
     "the prefix": "job_",
     "no letters of ids": "job_" + "z" * 26,
@@ -52,11 +54,11 @@ class Way(NamedTuple):
     headers: dict[str, str]
     json: Any
 
-    async def ask(self, client: httpx.AsyncClient, **names: str) -> httpx.Response:
-        """The answer when the path's parameters have these values."""
+    async def ask(self, client: httpx.AsyncClient, owned: str = "") -> httpx.Response:
+        """The answer when the path names this where it names something a key owns."""
         return await client.request(
             self.method,
-            self.path.format(**NOBODYS | names),
+            self.path.format(**dict.fromkeys(parameters(self.path), owned) | NOBODYS),
             params=self.query,
             headers={"X-Request-ID": "walls", **self.headers},
             json=self.json,
@@ -130,9 +132,18 @@ NAMING = [operation for operation in OPERATIONS if owned(operation)]
 OTHERS = [operation for operation in OPERATIONS if not owned(operation)]
 """The operations that answer from what they know of their caller."""
 
+RESERVATION = "reservation"
 ID_KINDS = {
     kind
     for kind in vars(ids).values()
     if isinstance(kind, type) and issubclass(kind, tuple) and kind.__module__ == ids.__name__
-}
+} | {RESERVATION}
 """Every kind of public id there is."""
+
+
+def kind(named: str) -> Any:
+    """Which of them this is; None when it is none."""
+    if ids.read_reservation(named):
+        return RESERVATION
+    read = ids.read(named)
+    return read and type(read)

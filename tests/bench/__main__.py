@@ -2,12 +2,23 @@
 
 import argparse
 
-from tests.bench import captures, fanout, floor, report, snapshot, submissions, sync, waiting
+from tests.bench import (
+    batches,
+    captures,
+    fanout,
+    floor,
+    report,
+    snapshot,
+    submissions,
+    sync,
+    waiting,
+)
 from tests.bench.report import Measured
 
 BENCHES = {
     "fanout": fanout.run,
     "submissions": submissions.run,
+    "batches": batches.run,
     "sync": sync.run,
     "waiting": waiting.run,
     "snapshot": snapshot.run,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -13,13 +14,19 @@ from admission.usage import READ as USAGE_READ
 from orchestrator.fanout import FAN_OUT, LOOK_KEYS, LOOK_PARENTS
 from orchestrator.preflight import GOING
 from orchestrator.snapshot import TAKE
-from orchestrator.store import plans
+from orchestrator.store import delays, group_actions, plans, standing
 from orchestrator.store.children.claim import CLAIM
-from orchestrator.store.children.read import OF, ONE, RESULTS
+from orchestrator.store.children.read import OF, ONE, RESULTS, STOPPED
 from orchestrator.store.children.rescue import RESCUE
 from orchestrator.store.children.settle import FIXED, SETTLE
 from orchestrator.store.children.stage import NEXT, STAGE
 from orchestrator.store.parents import PLANS, READ
+from orchestrator.store.steering.cancel import UNSTARTED, WAITING
+from orchestrator.store.steering.erase import ERASE
+from orchestrator.store.steering.expire import NEXT as NEXT_OVERDUE
+from orchestrator.store.steering.expire import PICK as OVERDUE
+from orchestrator.store.steering.retry import CELLS
+from orchestrator.store.steering.stop import STOP_WAITING, STOP_WORKING
 from orchestrator.store.waits import ENDED, HOLD, LEAVE, ORPHANED, TELL, UNKNOWN
 
 PARAMETER = re.compile(r"%\((\w+)\)[sb]")
@@ -112,6 +119,21 @@ STATEMENTS = {
         Statement("wait_ended", ENDED, None),
         Statement("wait_unknown", UNKNOWN, None),
         Statement("wait_orphaned", ORPHANED, None),
+        Statement("stop_working", STOP_WORKING, plans.PROBE),
+        Statement("stop_waiting", STOP_WAITING, plans.PROBE),
+        Statement("clear_waiting", WAITING, plans.PROBE),
+        Statement("clear_unstarted", UNSTARTED, plans.PROBE),
+        Statement("expire", OVERDUE, plans.IN_ORDER),
+        Statement("expire_next", NEXT_OVERDUE, None),
+        Statement("release", delays.RELEASE, plans.IN_ORDER),
+        Statement("release_next", delays.NEXT, None),
+        Statement("retry_cells", CELLS, plans.PROBE),
+        Statement("erase", ERASE, plans.PROBE),
+        Statement("group_live", group_actions.LIVE, plans.IN_ORDER),
+        Statement("group_ended", group_actions.ENDED, plans.IN_ORDER),
+        Statement("ahead", standing.AHEAD, plans.PROBE),
+        Statement("obstacles", standing.OBSTACLES, None),
+        Statement("stopped", STOPPED, plans.PROBE),
         Statement("children_of", OF, None),
         Statement("children_one", ONE, None),
         Statement("children_results", RESULTS, None),
@@ -149,6 +171,17 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
     }
     rows = session.execute("SELECT id FROM sync_wait ORDER BY since, id LIMIT %s", [WAITS])
     waiting = {"ids": [row[0] for row in rows.fetchall()]}
+    queue = session.execute("SELECT id FROM parent WHERE state = 'queued' AND key_id = 7")
+    queued = [row[0] for row in queue.fetchall()]
+    stop = {
+        "end": "canceled",
+        "asked": True,
+        "ordinal": None,
+        "overdue": "{}",
+        "stopped": "nobody",
+    }
+    clear = {"key": 7, "before": "infinity", "most": MOST, "state": "queued"}
+    group = {"id": 1, "group": 3, "working": False, "reached": UUID(int=0), "most": MOST}
     return {
         "settle": settled,
         "tell": {"channel": "nobody", "most": 7900, "parents": parents},
@@ -157,6 +190,27 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         "wait_ended": {"parents": ids or []},
         "wait_unknown": {"node": 3, "live": waiting["ids"], "young": 10},
         "wait_orphaned": {"dead": 10, "most": MOST},
+        "stop_working": {"parents": [one[0]] if one else [], **stop},
+        "stop_waiting": {"parents": queued, **stop},
+        "clear_waiting": clear,
+        "clear_unstarted": clear,
+        "expire": {"look": 1000, "most": MOST},
+        "expire_next": {},
+        "release": {"most": MOST, "channel": "nobody"},
+        "release_next": {},
+        "retry_cells": {"parent": one and one[0], "statuses": ["failed"], "ordinal": None},
+        "erase": {"parent": one and one[0]},
+        "group_live": group,
+        "group_ended": group,
+        "ahead": {
+            "key": 7,
+            "priority": 5,
+            "exact": 10_000,
+            "created_at": "now",
+            "parent": queued[-1] if queued else None,
+        },
+        "obstacles": {"key": 7, "lanes": [1, 2, 3], "dead": 10},
+        "stopped": {"node": 1},
         "fan_out": {
             "look_keys": LOOK_KEYS,
             "look_parents": LOOK_PARENTS,

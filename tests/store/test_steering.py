@@ -277,10 +277,10 @@ async def test_a_delayed_parent_holds_its_place_and_leaves_when_due(connection, 
     """It is in nobody's way until then."""
     parent = await factories.new_waiting(connection, owner, [lane], delay=60)
     assert await fan_out(connection) == 0
-    assert (await delays.release(connection)).moved == 0
+    assert (await delays.release(connection)).parents == 0
     statement = "UPDATE parent SET not_before = now() - interval '1 second'"
     await connection.execute(statement)
-    assert (await delays.release(connection)).moved == 1
+    assert (await delays.release(connection)).parents == 1
     assert (await row(connection, owner, parent)).state is ParentState.QUEUED
     assert await fan_out(connection) == 1
 
@@ -346,7 +346,6 @@ async def test_a_retry_runs_what_found_no_answer_again(connection, owner, lane):
     now = await row(connection, owner, parent)
     assert (now.state, now.run, now.finished_at) == (ParentState.QUEUED, 2, None)
     assert await counts(connection, owner, parent) == (1, 0, 0, 0)
-    assert now.deadline_at and before.deadline_at
     assert now.deadline_at > before.deadline_at
     assert await fan_out(connection) == 2
     assert await factories.states(connection, parent) == ["completed", "queued", "queued"]

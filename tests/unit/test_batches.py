@@ -38,8 +38,8 @@ class Flushes:
 
 
 @asynccontextmanager
-async def running(flush, *, largest=100) -> AsyncIterator[Batcher[int, int]]:
-    batcher: Batcher[int, int] = Batcher(flush, largest=largest)
+async def running(flush, *, largest=100, **given) -> AsyncIterator[Batcher[int, int]]:
+    batcher: Batcher[int, int] = Batcher(flush, largest=largest, **given)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(batcher.run())
         yield batcher
@@ -129,3 +129,16 @@ async def test_a_caller_who_left_disturbs_nobody():
         gone.cancel()
         with pytest.raises(ValueError, match="-1"):
             await failing
+
+
+@given(st.lists(st.integers(1, 9), max_size=50), st.integers(3, 9))
+async def test_a_flush_holds_as_much_as_its_items_are_large(items, largest):
+    """Sizes in a flush add up to the largest at most, or it is one item; none is left out."""
+    flush = Flushes()
+    async with running(flush, largest=largest, size=lambda item: item) as batcher:
+        futures = [batcher.put(item) for item in items]
+        assert await asyncio.gather(*futures) == [item * 2 for item in items]
+    assert [item for batch in flush.seen for item in batch] == items
+    assert all(sum(batch) <= largest or len(batch) == 1 for batch in flush.seen)
+    joined = zip(flush.seen, flush.seen[1:], strict=False)
+    assert all(sum(batch) + later[0] > largest for batch, later in joined)

@@ -10,7 +10,7 @@ from cachetools import LRUCache
 from orchestrator.domain.envelope import Answer, Capture, Evidence, Provenance, Seen
 from orchestrator.fanout import fan_out
 from orchestrator.notify import POLL_SECONDS
-from orchestrator.store import children, counters, parents
+from orchestrator.store import children, counters, parents, steering
 from orchestrator.store.children.claim import LOCK_ID
 from orchestrator.surfaces import SurfaceConfig
 from tests import factories
@@ -19,6 +19,7 @@ from tests.workers.database import pool_of
 from workers.adapters.base import CaptureRequest
 from workers.errors import SurfaceError
 from workers.execution import Served
+from workers.roles.interrupter import Interrupter
 from workers.roles.runner import Runner
 from workers.settling import Settler
 
@@ -194,6 +195,55 @@ async def test_transient_failures_are_tried_again_and_permanent_ones_are_not(con
         await worker.runner.step()
     assert await factories.states(connection, parent) == ["failed"]
     assert [request.attempt for request in worker.surface.asked] == [1, 2]
+
+
+async def test_a_capture_that_was_told_to_stop_is_interrupted(connection, database, start):
+    """The interrupter finds it; it ends as it was told to, its slot held until it is settled."""
+    (parent,) = await waiting(connection, 2)
+    async with start() as worker, pool_of(database) as pool:
+        await worker.runner.step()
+        node = await factories.scalar(connection, "SELECT max(node) FROM child")
+        interrupter = Interrupter(pool, node=node, interrupt=worker.runner.interrupt)
+        assert await interrupter.step() == POLL_SECONDS
+        assert worker.runner.running == 2
+        key = await factories.scalar(connection, "SELECT key_id FROM parent")
+        async with connection.transaction():
+            await steering.cancel(connection, key_id=key, parent=parent, ordinal=1)
+        await interrupter.step()
+        await interrupter.step()
+
+        async def settled() -> bool:
+            return await factories.states(connection, parent) == ["canceled", "processing"]
+
+        await eventually(settled)
+        assert worker.surface.running == worker.runner.running == 1
+    assert await counted(connection) == {"canceled": 1, "completed": 1}
+
+
+async def test_a_capture_interrupted_before_it_began_is_given_back(connection, start):
+    """No outcome is lost: nothing of it had run yet."""
+    await waiting(connection)
+    async with start() as worker:
+        await worker.runner.step()
+        worker.runner.give_back()
+        await worker.idle()
+
+        async def back() -> bool:
+            return await counted(connection) == {"queued": 1}
+
+        await eventually(back)
+    assert worker.surface.asked == []
+
+
+async def test_what_a_cell_costs_is_charged_when_it_shows_something(connection, start):
+    """By the price at admission; the parent's charge is their sum."""
+    (parent,) = await waiting(connection, 2, costs={"chatgpt": 3})
+    async with start() as worker:
+        worker.surface.released.set()
+        await worker.runner.step()
+    assert (
+        await factories.scalar(connection, "SELECT charged FROM parent WHERE id = %s", parent) == 6
+    )
 
 
 async def test_a_plan_may_ask_for_fewer_attempts(connection, start):

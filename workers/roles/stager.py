@@ -37,11 +37,11 @@ class Stager:
         async with self._pool.connection() as connection:
             staged = await children.stage(connection, most=MOST)
             delayed = await delays.release(connection, most=MOST)
-        if staged.moved:
+        if staged.children:
             self._ready()
-        if delayed.moved:
+        if delayed.parents:
             self._released()
-        if MOST in {staged.moved, delayed.moved}:
+        if MOST in {staged.children, delayed.parents}:
             return 0.0
         nearest = [s.next_seconds for s in (staged, delayed) if s.next_seconds is not None]
         return max(SHORTEST_SECONDS, min([POLL_SECONDS, *nearest]))

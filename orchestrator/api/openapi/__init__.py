@@ -11,6 +11,8 @@ import msgspec
 
 from orchestrator.api import VERSION
 from orchestrator.api.account import KeyView, UsageView
+from orchestrator.api.batch import BatchAnswer
+from orchestrator.api.batching import BatchRequest
 from orchestrator.api.capacity import Health, Surfaces
 from orchestrator.api.openapi import errors, examples
 from orchestrator.api.openapi.headers import COMMON, HEADERS, RATE
@@ -36,6 +38,7 @@ from orchestrator.domain.snapshot import Snapshot
 REFERENCE = "#/components/schemas/{name}"
 RECORDS = (
     Accepted,
+    BatchAnswer,
     JobRead,
     Envelope,
     FlatResult,
@@ -149,7 +152,7 @@ def _schemas() -> dict[str, Any]:
 
 def _bodies() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for record in (SubmitRequest, SurfaceRequest, PreflightRequest):
+    for record in (SubmitRequest, SurfaceRequest, BatchRequest, PreflightRequest):
         described = record.model_json_schema(ref_template="#/components/schemas/{model}")
         found |= described.pop("$defs") | {record.__name__: described}
     return found

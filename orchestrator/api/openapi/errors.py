@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from admission.deciding import Overpriced
 from admission.refusals import Refusal, RefusalCode, Taken, Watch
 from orchestrator.api import denials, problems
 from orchestrator.api.bodies import LARGEST_BYTES
@@ -77,6 +78,7 @@ KNOWN: dict[Code, _Known] = {
     Code.MISSING_API_KEY: _Known(problems.missing_key(), ("WWW-Authenticate",)),
     Code.INVALID_API_KEY_FORMAT: _Known(problems.malformed_key(), ("WWW-Authenticate",)),
     Code.INVALID_OR_EXPIRED_API_KEY: _Known(problems.unknown_key(), ("WWW-Authenticate",)),
+    Code.INSUFFICIENT_CREDITS: _Known(denials.overpriced(Overpriced(estimated=20, most=10))),
     Code.JOB_NOT_FOUND: _Known(problems.job_not_found()),
     Code.NOT_FOUND: _Known(problems.not_found()),
     Code.METHOD_NOT_ALLOWED: _Known(problems.method_not_allowed("GET, OPTIONS"), ("Allow",)),

@@ -8,6 +8,7 @@ import msgspec
 
 from admission.limits import Limits
 from orchestrator.api.account import PLAN, Balance, KeyView, LimitsView, Quotas, UsageView, Used
+from orchestrator.api.batch import BatchAnswer, BatchItem, BatchJob
 from orchestrator.api.capacity import (
     Breaker,
     Health,
@@ -16,6 +17,8 @@ from orchestrator.api.capacity import (
     Surfaces,
     SurfaceView,
 )
+from orchestrator.api.codes import STATUSES, Code
+from orchestrator.api.problems import Error
 from orchestrator.domain import ids, views
 from orchestrator.domain.documents import Accepted, FlatResults, Results, SyncResult
 from orchestrator.domain.envelope import Answer, Capture, Evidence, Provenance, Seen, Source
@@ -38,6 +41,12 @@ SUBMISSIONS = {
         "regions": ["US", {"country": "GB", "city": "London"}],
         "metadata": {"campaign": "spring"},
         "idempotencyKey": "spring-1",
+    },
+    "BatchRequest": {
+        "items": [
+            {"query": "best running shoes", "surfaces": ["chatgpt"], "group": "spring"},
+            {"query": "best trail shoes", "surfaces": ["chatgpt"], "group": "spring", "delay": 60},
+        ]
     },
     "PreflightRequest": {
         "jobs": 150,
@@ -74,6 +83,7 @@ def documents() -> dict[str, Any]:
                 warnings=(),
             )
         ),
+        "BatchAnswer": _plain(BatchAnswer(items=(_accepted(), _rejected()))),
         "JobRead": _plain(views.job_read(parent, rows)),
         "Envelope": _plain(envelopes[0]),
         "FlatResult": _plain(views.flat(envelopes[0])),
@@ -104,6 +114,23 @@ def _preflight() -> Preflight:
         estimated_credits=6_000,
         reservation=held,
     )
+
+
+def _accepted() -> BatchItem:
+    job = BatchJob(id=JOB, status="queued", children=(f"{JOB}.chatgpt.us",))
+    return BatchItem(index=0, status="accepted", job=job, error=None)
+
+
+def _rejected() -> BatchItem:
+    error = Error(
+        code=Code.IDEMPOTENCY_CONFLICT,
+        message="This idempotency key stands for another request.",
+        status=STATUSES[Code.IDEMPOTENCY_CONFLICT].value,
+        timestamp=rfc3339(NOW),
+        request_id="5f1c0a9be2d34c7788aa0011",
+        details={"jobId": JOB},
+    )
+    return BatchItem(index=1, status="rejected", job=None, error=error)
 
 
 def _key() -> KeyView:

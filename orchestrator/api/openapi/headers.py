@@ -33,6 +33,9 @@ HEADERS = {
         {"type": "string", "pattern": "^(respond-async(, wait=[0-9]+)?|wait=[0-9]+)$"},
     ),
     "Idempotent-Replayed": _header("`true`: the job was there already.", {"const": "true"}),
+    "X-Reservation-Remaining": _header(
+        "Places left of the reservation that was named, where this API key has it live.", COUNT
+    ),
     "X-Concurrency-Limit": _header("The sync limit of this API key.", COUNT),
     "X-Concurrency-Running": _header("Sync calls running.", COUNT),
     "X-Concurrency-Queued": _header("Places taken in the admission queue.", COUNT),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.api.codes import Code
+from orchestrator.api.openapi.headers import CONCURRENCY
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -21,6 +22,7 @@ SUBMISSION = (
     Code.UNSUPPORTED_REGION,
     Code.PAYLOAD_TOO_LARGE,
     Code.UNSUPPORTED_MEDIA_TYPE,
+    Code.INSUFFICIENT_CREDITS,
     Code.JOB_NOT_FOUND,
     Code.IDEMPOTENCY_CONFLICT,
     Code.CONCURRENCY_LIMIT_EXCEEDED,
@@ -66,7 +68,10 @@ SUBMITTED = {
         "Stored; with a wait that ended first, the job as it is",
         {JSON: ("Accepted", "JobRead")},
         headers=("Location",),
-        sometimes=("Preference-Applied", "Idempotent-Replayed", "Retry-After"),
+        sometimes=(
+            *("Preference-Applied", "Idempotent-Replayed", "Retry-After"),
+            "X-Reservation-Remaining",
+        ),
         links=("readJob", "readChild", "readResults"),
     ),
 }
@@ -79,8 +84,39 @@ OPERATIONS = (
         "Jobs",
         SUBMITTED,
         (*KEYED, *SUBMISSION),
-        parameters=("mode", "view", "Prefer", "Idempotency-Key"),
+        parameters=("mode", "view", "Prefer", "Idempotency-Key", "X-Reservation"),
         body="SubmitRequest",
+    ),
+    Operation(
+        "submitBatch",
+        "post",
+        "/v1/search/batch",
+        "Submit many at once: each by itself, or all of them or none",
+        "Jobs",
+        {
+            200: Answer(
+                "What became of each, in order. Where some lacked room, when to come back for it;"
+                " where all were there already, that they were",
+                {JSON: ("BatchAnswer",)},
+                sometimes=(
+                    *("Idempotent-Replayed", "X-Reservation-Remaining", "Retry-After"),
+                    *CONCURRENCY,
+                ),
+            )
+        },
+        (
+            Code.VALIDATION_FAILED,
+            Code.UNSUPPORTED_SURFACE,
+            Code.UNSUPPORTED_REGION,
+            Code.INSUFFICIENT_CREDITS,
+            Code.PAYLOAD_TOO_LARGE,
+            Code.UNSUPPORTED_MEDIA_TYPE,
+            Code.IDEMPOTENCY_CONFLICT,
+            Code.QUEUE_CAPACITY_EXCEEDED,
+            *KEYED,
+        ),
+        parameters=("atomic", "Idempotency-Key", "X-Reservation"),
+        body="BatchRequest",
     ),
     Operation(
         "ask",
@@ -90,7 +126,7 @@ OPERATIONS = (
         "Jobs",
         SUBMITTED,
         (*KEYED, *SUBMISSION),
-        parameters=("surface", "mode", "view", "Prefer", "Idempotency-Key"),
+        parameters=("surface", "mode", "view", "Prefer", "Idempotency-Key", "X-Reservation"),
         body="SurfaceRequest",
     ),
     Operation(

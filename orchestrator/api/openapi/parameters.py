@@ -58,8 +58,20 @@ PARAMETERS = {
     ),
     "Idempotency-Key": Parameter(
         "header",
-        "As `idempotencyKey` of the body; both may be given when they are equal.",
+        "As `idempotencyKey` of the body; both may be given when they are equal. In a batch the"
+        " item at place i without a key of its own has this one, `#` and i.",
         {"type": "string", "pattern": IDEMPOTENCY_KEY},
+    ),
+    "X-Reservation": Parameter(
+        "header",
+        "The id of a reservation to draw places from before the queue's own. One that is unknown,"
+        " spent or expired is ignored.",
+        TEXT,
+    ),
+    "atomic": Parameter(
+        "query",
+        "`true`: all items are stored or none. `false`: each by itself, as when left out.",
+        {"enum": ["true", "false"]},
     ),
     "X-Request-ID": Parameter(
         "header",

@@ -124,11 +124,12 @@ WITH lanes AS MATERIALIZED (
   WHERE c.nth <= rooms.of_all[c.lane] AND c.nth - c.sync_before <= rooms.of_async[c.lane]
 ), picked AS MATERIALIZED (
   SELECT c.parent_id, c.ordinal
-  FROM child c
-  JOIN best USING (parent_id, ordinal)
-  WHERE lower(c.state) = 'queued'
-  ORDER BY 1, 2
-  FOR NO KEY UPDATE OF c SKIP LOCKED
+  FROM (SELECT parent_id, ordinal FROM best ORDER BY 1, 2) AS b
+  CROSS JOIN LATERAL (
+    SELECT parent_id, ordinal
+    FROM child
+    WHERE parent_id = b.parent_id AND ordinal = b.ordinal AND lower(state) = 'queued'
+    FOR NO KEY UPDATE SKIP LOCKED) AS c
 )
 UPDATE child c
 SET state = 'processing', node = %(node)s, claim = %(token)s, attempt = c.attempt + 1,

@@ -38,7 +38,7 @@ WHERE state = 'retrying'
 class Staged(NamedTuple):
     """How many became ready, and the seconds until the next is due (None: none is waiting)."""
 
-    moved: int
+    children: int
     next_seconds: float | None
 
 

@@ -21,14 +21,15 @@ WITH overdue AS MATERIALIZED (
 ), first AS MATERIALIZED (
   SELECT key_id, waiting FROM overdue ORDER BY deadline_at LIMIT 1
 )
-SELECT p.id, (SELECT waiting FROM first)
-FROM parent p
-WHERE p.id = ANY(ARRAY(SELECT id FROM overdue JOIN first USING (key_id, waiting)
-                       ORDER BY id LIMIT %(most)s))
-  AND p.deadline_at <= now() AND p.stop IS NULL AND p.finished_at IS NULL
-  AND (p.state <> 'processing') = (SELECT waiting FROM first)
-ORDER BY p.id
-FOR NO KEY UPDATE OF p SKIP LOCKED
+SELECT p.id, o.waiting
+FROM (SELECT id, waiting FROM overdue JOIN first USING (key_id, waiting)
+      ORDER BY id LIMIT %(most)s) AS o
+CROSS JOIN LATERAL (
+  SELECT id
+  FROM parent
+  WHERE id = o.id AND stop IS NULL AND finished_at IS NULL
+    AND (state <> 'processing') = o.waiting
+  FOR NO KEY UPDATE SKIP LOCKED) AS p
 """
 
 NEXT = """
@@ -50,7 +51,7 @@ async def expire(connection: AsyncConnection, *, most: int = 300) -> Expired:
     Opens a transaction of its own.
     """
     async with connection.transaction():
-        await connection.execute(plans.PROBE)
+        await connection.execute(plans.IN_ORDER)
         cursor = await connection.execute(PICK, {"look": LOOK, "most": most})
         picked = await cursor.fetchall()
         if picked:

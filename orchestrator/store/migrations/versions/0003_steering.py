@@ -107,7 +107,7 @@ def widen_children() -> None:
 def widen_usage() -> None:
     for name in ("delayed", "fanned", "claimed"):
         op.add_column("usage", counter(name))
-    for name in ("ended", "ended_at", "ended_from"):
+    for name in ("ended", "ended_at", "ended_from", "busy", "spent", "busy_at"):
         op.add_column(
             "usage", sa.Column(name, sa.Float(), server_default=sa.text("0"), nullable=False)
         )
