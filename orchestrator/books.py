@@ -1,16 +1,13 @@
-"""Small ids that never change, remembered: most submissions need no new lane and no new group."""
+"""Small ids that never change, remembered: most submissions need no new lane."""
 
 from collections.abc import Iterable, Sequence
 
-from cachetools import LRUCache
 from psycopg_pool import AsyncConnectionPool
 
 from orchestrator.domain.plan import Plan
-from orchestrator.store import groups, lanes
+from orchestrator.store import lanes
 from orchestrator.store.lanes import Place
 from orchestrator.surfaces import SurfaceDescriptor
-
-MOST_GROUPS = 10_000
 
 
 class LaneBook:
@@ -50,24 +47,3 @@ class LaneBook:
 def limit(surface: SurfaceDescriptor, country: str) -> int:
     """How many children of this lane may run at once, over all workers."""
     return surface.regions.get(country, surface.concurrency)
-
-
-class GroupBook:
-    """The ids of groups, of as many as were named lately."""
-
-    def __init__(self, pool: AsyncConnectionPool) -> None:
-        self._pool = pool
-        self._known: LRUCache[tuple[int, str], int] = LRUCache(MOST_GROUPS)
-
-    async def of(self, key_id: int, names: Iterable[str | None]) -> dict[str | None, int | None]:
-        """The id of each of a key's groups; those not seen yet are made. None is no group."""
-        ids: dict[str | None, int | None] = {
-            name: None if name is None else self._known.get((key_id, name)) for name in names
-        }
-        missing = [(key_id, name) for name, group in ids.items() if name is not None and not group]
-        if missing:
-            async with self._pool.connection() as connection, connection.transaction():
-                made = await groups.ensure(connection, missing)
-            self._known.update(made)
-            ids |= {name: group for (_, name), group in made.items()}
-        return ids

@@ -13,7 +13,7 @@ from admission.gate import Gate
 from admission.keys import Key
 from admission.pace import Pace
 from admission.refusals import Refusal
-from orchestrator.books import GroupBook, LaneBook
+from orchestrator.books import LaneBook
 from orchestrator.domain import ids, plan
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.states import ParentState
@@ -83,7 +83,6 @@ class Submitter:
 
     def __init__(self, pool: AsyncConnectionPool, *, pace: Pace | None = None) -> None:
         self._lanes = LaneBook(pool)
-        self._groups = GroupBook(pool)
         self._gate: Gate[NewParent, Earlier] = Gate(pool, Record(), pace=pace or Pace())
 
     async def submit(
@@ -123,7 +122,6 @@ class Submitter:
         self, key: Key, asked: Sequence[Submission], surfaces: dict[str, SurfaceDescriptor]
     ) -> list[NewParent]:
         lanes = await self._lanes.of((one.plan for one in asked), surfaces)
-        groups = await self._groups.of(key.id, {one.plan.group for one in asked})
         return [
             NewParent(
                 id=one.parent,
@@ -133,7 +131,6 @@ class Submitter:
                 idempotency_key=one.idempotency_key,
                 fingerprint=None if one.idempotency_key is None else plan.fingerprint(one.plan),
                 caller=one.caller,
-                group_id=groups[one.plan.group],
             )
             for one, cells in zip(asked, lanes, strict=True)
         ]

@@ -12,12 +12,15 @@ from orchestrator.api.batch import search_batch
 from orchestrator.api.capacity import health, status, surfaces
 from orchestrator.api.described import schema
 from orchestrator.api.failures import HANDLERS
+from orchestrator.api.group_results import group_results
 from orchestrator.api.groups import cancel_group, group, retry_group
 from orchestrator.api.jobs import read, search, search_surface
+from orchestrator.api.listing import jobs
 from orchestrator.api.preflight import foresee, give_back
 from orchestrator.api.results import results
 from orchestrator.api.stamps import stamp
 from orchestrator.api.steering import cancel, clear, remove, retry
+from orchestrator.api.streams import job_events, status_stream
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings
 
@@ -41,6 +44,7 @@ def create_app(settings: Settings) -> Litestar:
         route_handlers=[
             *(search, search_surface, search_batch, read, results, status, foresee, give_back),
             *(cancel, remove, retry, clear, group, cancel_group, retry_group),
+            *(jobs, job_events, status_stream, group_results),
             *(surfaces, key, usage),
         ],
         middleware=[authenticated],

@@ -1,6 +1,7 @@
 """Many submissions in one request and one transaction: each by itself, or all of them or none."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from litestar import Request, post
@@ -17,6 +18,7 @@ from orchestrator.api.requests import Asked
 from orchestrator.domain import ids
 from orchestrator.domain.envelope import Wire
 from orchestrator.domain.plan import Plan
+from orchestrator.domain.regions import Region, tokens
 from orchestrator.domain.states import ParentState, ParentStatus
 from orchestrator.submission import Accepted, Outcome, Outcomes, Replayed, Withheld
 
@@ -127,12 +129,16 @@ def _job(taken: _Taken, *, named: bool) -> BatchJob:
     plan, outcome = taken
     state = outcome.state if isinstance(outcome, Replayed) else ParentState.QUEUED
     name = ids.text(outcome.parent)
-    children = (
-        tuple(ids.child_text(name, cell.surface, cell.token) for cell in plan.cells())
-        if named
-        else None
-    )
+    ends = _ends(plan.surfaces, plan.regions) if named else ()
+    children = tuple([name + end for end in ends]) if named else None
     return BatchJob(id=name, status=state.wire, children=children)
+
+
+@lru_cache(maxsize=64)  # the items of a batch, and one batch after the other, are much alike
+def _ends(surfaces: tuple[str, ...], regions: tuple[Region, ...]) -> tuple[str, ...]:
+    """How the ids of the children of such a parent end."""
+    named = tokens(regions)
+    return tuple(ids.child_text("", surface, token) for surface in surfaces for token in named)
 
 
 def _headers(met: Sequence[_Taken | Problem]) -> tuple[Header, ...]:

@@ -3,6 +3,7 @@
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Collection, Hashable, Mapping
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,8 +18,6 @@ from orchestrator.domain.documents import JobRead
 from orchestrator.domain.snapshot import Snapshot
 from orchestrator.store import watchers
 from orchestrator.watching import News
-
-Versions = Mapping[Hashable, Collection[Hashable]]
 
 
 class Job(NamedTuple):
@@ -66,7 +65,7 @@ class Looking:
                     connection,
                     key,
                     node=self._node(),
-                    observe=lambda tokens, lot=lot: self._rates.observe(lot, tokens),
+                    observe=partial(self._rates.observe, lot),
                 )
             version = digest(taken)
             if set(had) != {version}:

@@ -128,15 +128,17 @@ def wait(given: dict[str, str]) -> int | Fault:
 
 def results(given: dict[str, str]) -> Wanted | list[Fault]:
     """The results asked for, or all that is wrong with how."""
-    wanted = (_limit(given.get("limit")), _ordinal(given.get("cursor")), flat(given))
+    wanted = (limit(given), _ordinal(given.get("cursor")), flat(given))
     faults = [part for part in wanted if isinstance(part, Fault)]
-    limit, after, view = wanted
-    if isinstance(limit, Fault) or isinstance(after, Fault) or isinstance(view, Fault):
+    most, after, view = wanted
+    if isinstance(most, Fault) or isinstance(after, Fault) or isinstance(view, Fault):
         return faults
-    return Wanted(limit, after, view)
+    return Wanted(most, after, view)
 
 
-def _limit(text: str | None) -> int | Fault:
+def limit(given: dict[str, str]) -> int | Fault:
+    """How many a page may have."""
+    text = given.get("limit")
     if text is None:
         return LARGEST_PAGE
     if re.fullmatch("[0-9]{1,3}", text) and 1 <= int(text) <= LARGEST_PAGE:
@@ -158,6 +160,9 @@ def _ordinal(text: str | None) -> int | Fault:
         after = int(digits[:6])
     except ValueError:  # not base64, not UTF-8 or not a number
         after = -1
-    if after < 0 or cursor(after) != text:
-        return Fault(path="?cursor", message="Not a cursor: send nextCursor as it came.")
-    return after
+    return no_cursor() if after < 0 or cursor(after) != text else after
+
+
+def no_cursor() -> Fault:
+    """A cursor that no page ended with."""
+    return Fault(path="?cursor", message="Not a cursor: send nextCursor as it came.")

@@ -47,7 +47,7 @@ def _country(code: str) -> str:
 
 
 def _city(name: str) -> str:
-    if not _CITY.match(name):
+    if not _CITY.fullmatch(name):
         message = "Must have something besides spaces, and no control characters"
         raise PydanticCustomError("city", message)
     return name.strip()

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
 from litestar import Request, get
 from litestar.response.streaming import ASGIStreamingResponse
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Scope
 
 from admission.keys import Key
 from orchestrator.api import problems, queries, services
@@ -19,17 +19,20 @@ from orchestrator.api.stamps import header
 from orchestrator.domain import ids, views
 from orchestrator.domain.documents import Envelope, FlatResults, Results
 from orchestrator.domain.ids import ParentId
-from orchestrator.store import children, parents
+from orchestrator.store import children, parents, standing
 
 NDJSON = "application/x-ndjson"
 _encoder = msgspec.json.Encoder()
 
 
-class _Found(NamedTuple):
-    """Some of a parent's Envelopes; `more_after` is their last ordinal, None at the end."""
+More = TypeVar("More")
+
+
+class Found(NamedTuple, Generic[More]):
+    """Some Envelopes, and after what there are more; None at the end."""
 
     envelopes: tuple[Envelope, ...]
-    more_after: int | None
+    more_after: More | None
 
 
 @get("/v1/jobs/{job:str}/results")
@@ -40,49 +43,62 @@ async def results(request: Request[Any, Any, Any]) -> ASGIApp:
     wanted = queries.results(queries.of(scope))
     if isinstance(wanted, list):
         return problems.reply(problems.invalid(wanted), scope)
-    streamed = NDJSON.encode() in (header(scope, b"accept") or b"").lower()
-    if streamed:
+    stream = streamed(scope)
+    if stream:
         wanted = wanted._replace(limit=LARGEST_PAGE)
     job = ids.read(scope["path_params"]["job"])
     found = await _find(here, key, job.parent, wanted) if isinstance(job, ParentId) else None
     if not isinstance(job, ParentId) or found is None:
         return problems.reply(problems.job_not_found(), scope)
-    if streamed:
-        lines = _lines(here, key, job.parent, found, wanted)
-        return ASGIStreamingResponse(iterator=lines, media_type=NDJSON)
-    return _page(found, flat=wanted.flat)
+    if stream:
+        told = _lines(here, key, job.parent, found, wanted)
+        return ASGIStreamingResponse(iterator=told, media_type=NDJSON)
+    after = found.more_after
+    cursor = None if after is None else queries.cursor(after)
+    return page(found.envelopes, cursor, flat=wanted.flat)
 
 
-async def _find(here: Services, key: Key, job: UUID, wanted: Wanted) -> _Found | None:
+def streamed(scope: Scope) -> bool:
+    """Whether lines are asked for, not a page."""
+    return NDJSON.encode() in (header(scope, b"accept") or b"").lower()
+
+
+def page(envelopes: tuple[Envelope, ...], cursor: str | None, *, flat: bool) -> Reply:
+    """A page of Envelopes, or of their texts."""
+    if flat:
+        return document(FlatResults(results=tuple(map(views.flat, envelopes)), next_cursor=cursor))
+    return document(Results(results=envelopes, next_cursor=cursor))
+
+
+def lines(envelopes: tuple[Envelope, ...], *, flat: bool) -> bytes:
+    """A line for each Envelope, or for its text."""
+    return _encoder.encode_lines(list(map(views.flat, envelopes)) if flat else envelopes)
+
+
+async def _find(here: Services, key: Key, job: UUID, wanted: Wanted) -> Found[int] | None:
+    existing = await here.catalogue()
     async with here.reading() as connection:
         parent = await parents.read(connection, key_id=key.id, parent=job)
         if parent is None:
             return None
         rows = await children.results(connection, job, after=wanted.after, limit=wanted.limit)
-    existing = await here.catalogue()
+        obstacles = await standing.obstacles(connection, parent)
     last = wanted.after + wanted.limit
     cells = islice(parent.plan.cells(), wanted.after, last)
-    envelopes = views.envelopes(parent, cells, rows, existing.surfaces)
-    return _Found(tuple(envelopes), last if last < parent.total else None)
-
-
-def _page(found: _Found, *, flat: bool) -> Reply:
-    after = found.more_after
-    cursor = None if after is None else queries.cursor(after)
-    if flat:
-        texts = tuple(map(views.flat, found.envelopes))
-        return document(FlatResults(results=texts, next_cursor=cursor))
-    return document(Results(results=found.envelopes, next_cursor=cursor))
+    envelopes = views.envelopes(parent, cells, rows, existing.surfaces, obstacles)
+    return Found(tuple(envelopes), last if last < parent.total else None)
 
 
 async def _lines(
-    here: Services, key: Key, job: UUID, first: _Found, wanted: Wanted
+    here: Services, key: Key, job: UUID, found: Found[int] | None, wanted: Wanted
 ) -> AsyncIterator[bytes]:
-    """Every Envelope from the first found on, a line each; a parent erased meanwhile ends it."""
-    found: _Found | None = first
+    """Every Envelope from those found on, a line each; a parent erased meanwhile ends it.
+
+    Nothing is held of a page while it is sent, and of the last while the next is found.
+    """
     while found is not None:
-        shown = map(views.flat, found.envelopes) if wanted.flat else found.envelopes
-        yield _encoder.encode_lines(list(shown))
-        if found.more_after is None:
+        told, after, found = lines(found.envelopes, flat=wanted.flat), found.more_after, None
+        yield told
+        if after is None:
             return
-        found = await _find(here, key, job, wanted._replace(after=found.more_after))
+        found = await _find(here, key, job, wanted._replace(after=after))

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 from orchestrator.api import bodies, problems
 from orchestrator.api.problems import Fault, Problem
 from orchestrator.api.regions import Strict
+from orchestrator.api.stamps import header
 from orchestrator.store.steering import RETRYABLE
 
 RetryStatus = Literal["failed", "expired", "canceled"]
@@ -29,11 +30,19 @@ class RetryRequest(Strict):
 
 async def read(scope: Scope, receive: Receive) -> RetryRequest | Problem:
     """What is asked for, or all that is wrong with it; no body is all three ends."""
+    if _bare(scope):
+        return RetryRequest()
     body = await bodies.read(scope, receive)
     if isinstance(body, Problem):
         return body
     asked = _parse(body) if body.strip() else RetryRequest()
     return problems.invalid(asked) if isinstance(asked, list) else asked
+
+
+def _bare(scope: Scope) -> bool:
+    """A request without a body, whatever its client says that no body is of."""
+    length = header(scope, b"content-length")
+    return length == b"0" or (length is None and header(scope, b"transfer-encoding") is None)
 
 
 def _parse(body: bytes) -> RetryRequest | list[Fault]:

@@ -5,7 +5,6 @@ cell its status and attempts. Whoever comes back with it is told the difference,
 """
 
 import base64
-import binascii
 import zlib
 from collections.abc import Iterator
 from typing import Literal, NamedTuple, get_args
@@ -21,6 +20,8 @@ _ATTEMPTS = 42
 _SHORT = 64
 """Bytes that are not worth compressing."""
 _PLAIN, _PACKED = b"p", b"z"
+_RAW = -15
+"""Deflated without a head and a checksum: an id has its own."""
 
 
 class Seen(NamedTuple):
@@ -74,7 +75,7 @@ def text(seen: Seen, parent: UUID) -> str:
     status = 0 if seen.status is None else 1 + _PARENTS.index(seen.status)
     raw = seen.run.to_bytes(4) + bytes([status]) + seen.cells
     checked = _check(parent, raw) + raw
-    packed = _PLAIN + checked if len(raw) < _SHORT else _PACKED + zlib.compress(checked, 1)
+    packed = _PLAIN + checked if len(raw) < _SHORT else _PACKED + zlib.compress(checked, 1, _RAW)
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
@@ -92,10 +93,11 @@ def read(given: str, parent: UUID, cells: int) -> Seen | None:
 def _unpacked(given: str, most: int) -> bytes | None:
     """The bytes behind an id, at most one more than there may be."""
     try:
-        packed = base64.b64decode(given.encode() + b"==", altchars=b"-_", validate=True)
+        padded = given.encode() + b"=" * (-len(given) % 4)
+        packed = base64.b64decode(padded, altchars=b"-_", validate=True)
         if packed[:1] == _PACKED:
-            return zlib.decompressobj().decompress(packed[1:], most + 1)
-    except (ValueError, binascii.Error, zlib.error):
+            return zlib.decompressobj(_RAW).decompress(packed[1:], most + 1)
+    except (ValueError, zlib.error):
         return None
     return packed[1:] if packed[:1] == _PLAIN else None
 

@@ -47,13 +47,13 @@ class Wanted(NamedTuple):
     @property
     def columns(self) -> dict[str, Any]:
         """What the statements are given."""
-        latest = _id(self.until + SLACK) if self.until else _LAST
+        latest = _id(self.until, SLACK) if self.until else _LAST
         return {
             **self._asdict(),
             "states": list(self.states),
             "lanes": None if self.lanes is None else list(self.lanes),
             "metadata": msgspec.json.encode(self.metadata).decode() if self.metadata else None,
-            "first": _id(self.since - SLACK) if self.since else _FIRST,
+            "first": _id(self.since, -SLACK) if self.since else _FIRST,
             "before": min(self.before or _LAST, latest),
         }
 
@@ -128,6 +128,21 @@ ORDER BY group_id DESC, id DESC
 LIMIT %(most)s
 """
 
+LANES = """
+SELECT id FROM lane
+WHERE (%(surface)s::text IS NULL OR surface = %(surface)s::text)
+  AND (%(country)s::text IS NULL OR country = %(country)s::text)
+"""
+
+
+async def lanes_of(
+    connection: AsyncConnection, *, surface: str | None, country: str | None
+) -> list[int]:
+    """The ids of the lanes of this surface and country, where they are given."""
+    cursor = await connection.execute(LANES, {"surface": surface, "country": country})
+    return [lane async for (lane,) in cursor]
+
+
 RUNNING = """
 SELECT id, (SELECT count(*)::int FROM child WHERE parent_id = id AND state = 'processing')
 FROM unnest(%(parents)s::uuid[]) AS id
@@ -195,7 +210,7 @@ async def _counted(
     return [(parent, running.get(parent.id, 0)) for parent in found]
 
 
-def _id(moment: datetime) -> UUID:
-    """The least id made at this moment or later."""
-    milliseconds = (moment - _EPOCH) // timedelta(milliseconds=1)
+def _id(moment: datetime, later: timedelta) -> UUID:
+    """The least id made so much later than this moment, or after."""
+    milliseconds = (moment - _EPOCH + later) // timedelta(milliseconds=1)
     return UUID(int=min(max(milliseconds, 0), (1 << 48) - 1) << 80)

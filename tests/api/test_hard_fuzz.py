@@ -21,10 +21,11 @@ OPERATIONS = [
 ]
 HEADERS = ("content-type", "content-length", "content-encoding", "accept", "prefer")
 HEADERS += ("idempotency-key", "x-request-id", "transfer-encoding", "expect", "host")
-PARAMETERS = ("mode", "view", "limit", "cursor", "ready")
+HEADERS += ("x-reservation",)
+PARAMETERS = ("mode", "view", "limit", "cursor", "ready", "atomic")
 VALID = {"query": "shoes", "surfaces": ["chatgpt"], "regions": ["US"], "priority": 5}
 FIELDS = (*VALID, "prompt", "country", "city", "language", "maxAttempts", "options", "metadata")
-FIELDS += ("idempotencyKey",)
+FIELDS += ("idempotencyKey", "delay", "deadline", "finish", "group", "maxCredits")
 
 
 class Sent(NamedTuple):
@@ -132,3 +133,25 @@ async def test_whatever_a_body_holds_a_submission_is_taken_or_refused(ask, body,
         assert job.status == 200
     elif told["error"]["code"] == "VALIDATION_FAILED":
         assert all(fault["message"].endswith(".") for fault in told["error"]["details"])
+
+
+items = st.lists(changes.map(lambda changed: VALID | changed) | values, min_size=1, max_size=4)
+frames = items.map(lambda held: json.dumps({"items": held}).encode()).filter(
+    lambda frame: b"NaN" not in frame and b"Infinity" not in frame  # those are no JSON
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=frames, atomic=st.sampled_from([b"true", b"false"]))
+async def test_whatever_the_items_of_a_batch_hold_each_is_answered(ask, body, atomic):
+    """Each by itself: accepted, or rejected with its error; together: all of them or a no."""
+    got = await ask(Sent("POST", "/v1/search/batch", b"atomic=" + atomic, [], body))
+    told = json.loads(got.body)
+    if got.status != 200:
+        assert (got.status in {400, 409}, atomic) == (True, b"true")
+        return
+    assert [item["index"] for item in told["items"]] == list(range(len(json.loads(body)["items"])))
+    for item in told["items"]:
+        accepted = item["status"] == "accepted"
+        assert (item["job"] is not None, item["error"] is None) == (accepted, accepted)
+        assert accepted or atomic == b"false"

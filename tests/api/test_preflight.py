@@ -304,13 +304,13 @@ async def test_the_estimates_follow_the_work(client, worker, connection):
     for _ in range(4):
         await client.post("/v1/search", json=JOB)
     await connection.execute(
-        "UPDATE usage SET ended = 20, ended_from = extract(epoch FROM now()) - 10,"
-        " ended_at = extract(epoch FROM now()), drained = 60,"
-        " drained_from = extract(epoch FROM now()) - 1e4, drained_at = extract(epoch FROM now())"
+        "UPDATE usage SET ended = 30, spent = 60, busy = 120, ended_at = clock, busy_at = clock,"
+        " ended_from = 0, drained = 60, drained_from = 0, drained_at = clock"
+        " FROM (SELECT extract(epoch FROM now()) AS clock) AS at"
     )
     told = await ask(client, jobs=10, regions=["US", "GB"])
-    pace = 20 / (30 * (1 - 0.7165313))
-    assert told["estimatedFinishSeconds"] == pytest.approx((4 + 20) / pace, rel=0.1)
+    at_once, each_takes = 120 / 30, 60 / 30
+    assert told["estimatedFinishSeconds"] == pytest.approx((4 + 20) * each_takes / at_once, rel=0.1)
     assert told["estimatedStartSeconds"] == pytest.approx(4 / 2, rel=0.1)
 
 

@@ -30,6 +30,7 @@ SECRETIVE = {
     "surfaces": ["chatgpt"],
     "regions": [{"country": "US", "city": "Quaggaville"}],
     "metadata": {"quagga-field": "quagga value"},
+    "group": walls.GROUP,
 }
 EVERYBODYS = {"readSurfaces", "readHealth", "readSchema"}
 """What these say is the same for all keys, and may change by what any of them does."""
@@ -96,6 +97,7 @@ async def foreign(owner, worker, connection) -> dict[str, str]:
         **{f"{state} child": born[n]["id"] for n, state in enumerate(ChildState)},
         "child not born yet": f"{made[ParentState.QUEUED]}.chatgpt.us_quaggaville",
         "reservation": await hold(owner),
+        "group": walls.GROUP,
     }
 
 
@@ -124,7 +126,7 @@ def test_every_path_parameter_is_in_the_matrix(app):
     told = {name for operation in walls.OPERATIONS for name in walls.parameters(operation.path)}
     served = {name for route in app.routes for name in route.path_parameters}
     assert served == told
-    assert told - walls.NOBODYS.keys() == {"job", "reservation"}
+    assert told - walls.NOBODYS.keys() == {"job", "reservation", "group"}
 
 
 async def test_every_kind_of_id_is_in_the_matrix(foreign):
@@ -135,7 +137,8 @@ async def test_every_kind_of_id_is_in_the_matrix(foreign):
 
 async def test_each_id_leads_its_owner_somewhere(foreign, owner):
     """It is the wall that hides them from others: their owner reads every one, in its state."""
-    held = foreign.pop("reservation")
+    held, group = foreign.pop("reservation"), foreign.pop("group")
+    assert (await owner.get(f"/v1/groups/{group}")).json()["group"] == group
     assert (await owner.delete(f"/v1/async/reservations/{held}")).status_code == 204
     for label, job in foreign.items():
         answer = await owner.get(f"/v1/jobs/{job}")
@@ -173,7 +176,8 @@ async def test_however_oddly_they_are_asked_for(foreign, stranger, operation):
 @pytest.mark.parametrize("operation", walls.OTHERS, ids=lambda operation: operation.name)
 async def test_what_needs_no_id_shows_nothing_of_another_key(foreign, stranger, operation):
     """No operation tells another key's ids, queries, cities, metadata or name, however asked."""
-    marks = {"quagga"} | {job.partition("_")[2].partition(".")[0] for job in foreign.values()}
+    named = {job for label, job in foreign.items() if label != "group"}
+    marks = {"quagga"} | {job.partition("_")[2].partition(".")[0] for job in named}
     for way in (*walls.good_ways(operation), *walls.odd_ways(operation)):
         answer = await way.ask(stranger)
         said = f"{answer.text} {answer.headers}".lower()
@@ -281,10 +285,18 @@ async def test_the_work_behind_a_404_is_the_same(foreign, wire, client_of, opera
         await way.ask(client, walls.NEVER)  # its key is known from now on
         unknown = {
             walls.kind(job): await wire.during(way.ask(client, job))
-            for job in (walls.NEVER, f"{walls.NEVER}.chatgpt.us", walls.NEVER_HELD)
+            for job in (
+                *(walls.NEVER, f"{walls.NEVER}.chatgpt.us"),
+                *(walls.NEVER_HELD, walls.NO_GROUP),
+            )
         }
-        asked_for = unknown[ids.ParentId if "job" in operation.parameters else walls.RESERVATION]
-        assert "FROM parent" in asked_for or "FROM reservation" in asked_for
+        kinds = {
+            "job": (ids.ParentId, "FROM parent"),
+            "reservation": (walls.RESERVATION, "FROM reservation"),
+            "group": (walls.GROUP, "JOIN parent_group"),
+        }
+        (kind,) = kinds.keys() & set(operation.parameters)
+        assert kinds[kind][1] in unknown[kinds[kind][0]]
         for label, job in foreign.items():
             said = await wire.during(way.ask(client, job))
             assert said == unknown[walls.kind(job)], label

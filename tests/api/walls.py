@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import httpx
 
 from orchestrator.api import openapi, queries
-from orchestrator.api.openapi.operations import JSON, OPERATIONS, Operation
+from orchestrator.api.openapi.operation import JSON, Operation
+from orchestrator.api.openapi.operations import OPERATIONS
 from orchestrator.api.openapi.parameters import PARAMETERS
 from orchestrator.domain import ids
 
@@ -20,7 +21,9 @@ VALUES = {"cursor": queries.cursor(1), "Prefer": "respond-async"}
 
 NEVER = "job_06h00r4h1trtr7pjt7b69j1f04"
 NEVER_HELD = ids.HELD + NEVER.removeprefix(ids.PREFIX)
+NO_GROUP = "okapi-group"
 ABSENT = {
+    "unknown group": NO_GROUP,
     "unknown parent": NEVER,
     "unknown child": f"{NEVER}.chatgpt.us",
     "unknown reservation": NEVER_HELD,
@@ -133,11 +136,12 @@ OTHERS = [operation for operation in OPERATIONS if not owned(operation)]
 """The operations that answer from what they know of their caller."""
 
 RESERVATION = "reservation"
+GROUP = "quagga-group"
 ID_KINDS = {
     kind
     for kind in vars(ids).values()
     if isinstance(kind, type) and issubclass(kind, tuple) and kind.__module__ == ids.__name__
-} | {RESERVATION}
+} | {RESERVATION, GROUP}
 """Every kind of public id there is."""
 
 
@@ -145,5 +149,7 @@ def kind(named: str) -> Any:
     """Which of them this is; None when it is none."""
     if ids.read_reservation(named):
         return RESERVATION
+    if named in {GROUP, NO_GROUP}:
+        return GROUP
     read = ids.read(named)
     return read and type(read)

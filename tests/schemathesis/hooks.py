@@ -22,22 +22,50 @@ def identity(region: Any) -> tuple[str | None, ...]:
 
 @schemathesis.hook
 def map_case(context: schemathesis.HookContext, case: schemathesis.Case) -> schemathesis.Case:
-    """Keep apart what no schema can.
+    """Keep apart what no schema can; have a batch refuse what is wrong with one of its items.
 
-    Options are for surfaces that are asked for. Regions may be equal although their JSON is not:
-    `"us"` and `{"country": "US"}`. An idempotency key in the body and one in the header are equal.
+    An idempotency key in the body and one in the header are equal.
     """
-    if not (case.meta and case.meta.generation.mode.is_positive and isinstance(case.body, dict)):
+    if not (case.meta and isinstance(case.body, dict)):
         return case
-    case.body = body = dict(case.body)
-    asked = body.get("surfaces") or [(case.path_parameters or {}).get("surface")]
-    if body.get("options"):
-        body["options"] = {k: v for k, v in body["options"].items() if k in asked}
-    if body.get("regions"):
-        body["regions"] = list({identity(region): region for region in body["regions"]}.values())
-    if body.get("idempotencyKey") is not None:
+    batch = case.operation.path.endswith("/batch")
+    if not case.meta.generation.mode.is_positive:
+        if batch and (case.query or {}).get("atomic", "false") == "false":
+            case.query = {**(case.query or {}), "atomic": "true"}
+        return case
+    if batch:
+        items = case.body.get("items", [])
+        case.body = {**case.body, "items": [possible(item, item["surfaces"]) for item in items]}
+        return case
+    if "surfaces" not in case.body and "surface" not in (case.path_parameters or {}):
+        return case
+    asked = case.body.get("surfaces") or [(case.path_parameters or {}).get("surface")]
+    case.body = possible(case.body, asked)
+    if (case.query or {}).get("mode") != "async":
+        case.body.pop("delay", None)  # what is delayed cannot be waited for
+    if case.body.get("idempotencyKey") is not None:
         case.headers.pop("Idempotency-Key", None)
     return case
+
+
+def possible(body: dict[str, Any], surfaces: list[str]) -> dict[str, Any]:
+    """A submission whose fields agree.
+
+    Options are for surfaces that are asked for. Regions may be equal although their JSON is not:
+    `"us"` and `{"country": "US"}`. No more cells are enough than there are. The deadline is after
+    the delay.
+    """
+    body = dict(body)
+    if body.get("options"):
+        body["options"] = {k: v for k, v in body["options"].items() if k in surfaces}
+    if body.get("regions"):
+        body["regions"] = list({identity(region): region for region in body["regions"]}.values())
+    if body.get("finish"):
+        cells = len(surfaces) * len(body.get("regions") or [None])
+        body["finish"] = {"atLeast": min(cells, body["finish"]["atLeast"])}
+    if body.get("deadline") is not None and body["deadline"] <= (body.get("delay") or 0):
+        del body["delay"]
+    return body
 
 
 @schemathesis.deserializer("application/x-ndjson")

@@ -17,7 +17,8 @@ def document(surfaces: dict[str, dict[str, Any]]) -> dict[str, Any]:
     whole = copy.deepcopy(openapi.document())
     components = whole["components"]
     configured = {"enum": sorted(surfaces)}
-    components["schemas"]["SubmitRequest"]["properties"]["surfaces"]["items"] = configured
+    for name in ("SubmitRequest", "PreflightRequest"):
+        components["schemas"][name]["properties"]["surfaces"]["items"] = configured
     for name in ("SubmitRequest", "SurfaceRequest"):
         options = components["schemas"][name]["properties"]["options"]["anyOf"][0]
         options |= {"properties": surfaces, "additionalProperties": False}

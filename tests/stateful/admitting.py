@@ -11,7 +11,17 @@ from orchestrator.store import parents
 from orchestrator.submission import Accepted
 from tests.stateful.deciding import Held, explained, may_leave
 from tests.stateful.furnishing import Furnished
-from tests.stateful.strategies import Asking, asked, doors, gathered, indexes, names, picked, plans
+from tests.stateful.strategies import (
+    Asking,
+    asked,
+    doors,
+    gathered,
+    indexes,
+    names,
+    picked,
+    plans,
+    prompt_plans,
+)
 
 both_doors = st.tuples(st.booleans(), st.booleans())
 
@@ -35,7 +45,7 @@ class Admitting(Furnished):
         self.rows = rows
         return [one.told for one in told]
 
-    @rule(index=indexes, plan=plans, name=names, sync=both_doors)
+    @rule(index=indexes, plan=prompt_plans, name=names, sync=both_doors)
     def same_instant(self, index, plan, name, sync) -> None:
         """The same request through both doors, each in a mode of its own: never two jobs."""
         some = [Asking(door, index, plan, sync[door], name) for door in (0, 1)]
@@ -55,9 +65,10 @@ class Admitting(Furnished):
             row = self.rows.parents[parent]
             place = [key.id for key in self.keys].index(row.key)
             plan = other or self.on(parents.plans_of, [parent])[parent]
-            self.ask([Asking(door, place, plan, sync, row.name) for door, sync in again])
+            now = not plan.delay
+            self.ask([Asking(door, place, plan, sync and now, row.name) for door, sync in again])
 
-    @rule(index=indexes, door=doors, plan=plans, sync=st.booleans(), more=st.integers(1, 2))
+    @rule(index=indexes, door=doors, plan=prompt_plans, sync=st.booleans(), more=st.integers(1, 2))
     def fill(self, index, door, plan, sync, more) -> None:
         """The snapshot's headroom is what admission then does."""
         room = self.world.run(self.world.snapshot(door, self.key(index))).headroom

@@ -11,7 +11,7 @@ import httpx
 from admission.keys import Key
 from orchestrator.domain import ids
 from tests.stateful import wire
-from tests.stateful.rows import CallerRow
+from tests.stateful.records import CallerRow
 
 LONG_WAIT = "wait=300"
 ANSWERED_SECONDS = 30

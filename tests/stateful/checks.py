@@ -7,20 +7,25 @@ from datetime import datetime
 from uuid import UUID
 
 from admission.limits import Limits
-from orchestrator.domain import rollup
-from orchestrator.domain.states import ChildState, ParentState
+from orchestrator.domain.states import ChildState
 from orchestrator.store.counters import Difference
+from tests.stateful.lanes import Lane
 from tests.stateful.model import Model
-from tests.stateful.rows import SYNC_FIRST, ChildRow, Lane, Rows
+from tests.stateful.records import SYNC_FIRST, ChildRow, ParentRow
+from tests.stateful.rows import Rows
+from tests.stateful.steered import rolled
 
 RUNNING = ChildState.PROCESSING
+ENDS = {"completed", "failed", "canceled", "expired"}
+Ends = Mapping[tuple[UUID, int], datetime]
+"""When a run of a parent ended."""
 
 
 @dataclass(kw_only=True)
 class Seen(Model):
     """Rows, when parents ended, and the counters that lie."""
 
-    finished: dict[UUID, datetime] = field(default_factory=dict)
+    finished: dict[tuple[UUID, int], datetime] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
 
 
@@ -49,21 +54,41 @@ def within_limits(
 
 
 def consistent(seen: Rows) -> None:
-    """A parent has all its children or none, counts their ends, and ends with the last."""
-    by_parent: dict[UUID, list[ChildRow]] = {parent: [] for parent in seen.parents}
-    for (parent, _), child in seen.children.items():
-        by_parent[parent].append(child)
+    """Each cell of a parent has its end or the row that will have it; the counts are theirs."""
+    by_parent: dict[UUID, dict[int, ChildRow]] = {parent: {} for parent in seen.parents}
+    for (parent, ordinal), child in seen.children.items():
+        by_parent[parent][ordinal] = child
     for parent, row in seen.parents.items():
-        children = by_parent[parent]
-        assert len(children) == (0 if row.state is ParentState.QUEUED else len(row.lanes))
-        assert {child.priority - row.priority for child in children} <= {SYNC_FIRST * row.sync}
-        ends = Counter(child.state for child in children if child.state.ended)
-        assert (row.done, row.failed) == (ends.total(), ends[ChildState.FAILED])
-        assert row.state.ended == (row.done == len(row.lanes))
-        if row.state.ended:
-            completed = ends[ChildState.COMPLETED]
-            end = rollup.end(completed=completed, failed=row.failed, canceled=0, expired=0)
-            assert row.state is end
+        _complete(row, by_parent[parent])
+        _counted(row, Counter(state for state in seen.states(parent) if state in ENDS))
+        live = [child for child in by_parent[parent].values() if not child.state.ended]
+        assert {child.priority - row.priority for child in live} <= {SYNC_FIRST * row.sync}
+        assert all(child.stop is None or child.state is RUNNING for child in live)
+        assert not row.stop or all(child.stop for child in live)
+
+
+def _complete(row: ParentRow, children: Mapping[int, ChildRow]) -> None:
+    """A parent that waits has rows of all cells but those to run, one that works of all cells.
+
+    Of those that ended unstarted some have none; what they ended as their parent says.
+    """
+    every = set(range(1, len(row.lanes) + 1))
+    if row.state.waiting:
+        over = every.difference(row.ordinals)
+        assert over <= children.keys()
+        assert all(children[ordinal].state.ended for ordinal in over)
+        assert row.todo is not None or not children
+    else:
+        assert children.keys() == every or (row.state.ended and row.stop)
+
+
+def _counted(row: ParentRow, ends: Counter[str]) -> None:
+    """It ends with its last cell."""
+    assert row.done == ends.total()
+    counted = {"completed": row.completed, "failed": row.failed}
+    assert +Counter(counted | {"canceled": row.canceled, "expired": row.expired}) == ends
+    assert row.state.ended == (row.done == len(row.lanes))
+    assert not row.state.ended or row.state is rolled(row)
 
 
 def attended(seen: Rows) -> None:
@@ -76,9 +101,10 @@ def attended(seen: Rows) -> None:
     assert [name for name, n in names.items() if n > 1] == []
 
 
-def ended_once(before: Mapping[UUID, datetime], seen: Seen, told: Counter[UUID]) -> None:
-    """An end has one moment, which stays, and one caller who was told."""
-    ended = {parent for parent, row in seen.parents.items() if row.state.ended}
+def ended_once(before: Ends, seen: Seen, told: Counter[UUID]) -> None:
+    """Each run has one end, which has one moment, which stays, and one caller who was told."""
+    ended = {(n, row.run) for n, row in seen.parents.items() if row.state.ended}
     assert seen.finished.keys() == ended
-    assert before.items() <= seen.finished.items()
-    assert told == Counter(ended)
+    assert all(seen.finished[end] == at for end, at in before.items() if end in ended)
+    runs = {n: row.run - (not row.state.ended) for n, row in seen.parents.items()}
+    assert {n: told[n] for n in runs} == runs

@@ -8,11 +8,13 @@ from admission.keys import Key
 from admission.limits import Limits
 from admission.refusals import Refusal, RefusalCode, Watch
 from orchestrator.domain.plan import Plan, encode
-from orchestrator.domain.states import ChildState
+from orchestrator.domain.states import ChildState, ParentState
 from orchestrator.store.parents import Caller
 from orchestrator.submission import Accepted, Conflict, Replayed
 from tests.stateful.checks import Seen
-from tests.stateful.rows import CallerRow, ChildRow, Lane, ParentRow, Rows
+from tests.stateful.lanes import Lane
+from tests.stateful.records import CallerRow, ChildRow, ParentRow
+from tests.stateful.rows import Rows
 
 WAITING = ChildState.QUEUED, ChildState.RETRYING
 RUNNING = ChildState.PROCESSING
@@ -38,9 +40,20 @@ class Asked(NamedTuple):
 
     def row(self, lanes: Sequence[int]) -> ParentRow:
         """The parent it would make, with a cell in each of these lanes."""
-        mode = "sync" if self.caller else "async"
-        payload = encode(self.plan) if self.name else None
-        return ParentRow(self.key.id, tuple(lanes), self.plan.priority, mode, self.name, payload)
+        plan = self.plan
+        delayed = plan.delay > 0 and not self.caller
+        return ParentRow(
+            self.key.id,
+            tuple(lanes),
+            plan.priority,
+            mode="sync" if self.caller else "async",
+            name=self.name,
+            payload=encode(plan) if self.name else None,
+            group=plan.group,
+            finish=plan.finish,
+            deadline=plan.deadline is not None,
+            state=ParentState.DELAYED if delayed else ParentState.QUEUED,
+        )
 
 
 def explained(
@@ -54,7 +67,7 @@ def explained(
             return before
         for n in sorted(left) if left not in hopeless else ():
             one = asked[n]
-            if _fits(_answer(before, one), one.told):
+            if fits(_answer(before, one), one.told):
                 found = after(_taken_in(before, one, lanes), left - {n})
                 if found is not None:
                     return found
@@ -78,13 +91,24 @@ def _answer(rows: Rows, one: Asked) -> Told:
     if one.caller and not free:
         code, watch = RefusalCode.CONCURRENCY_LIMIT_EXCEEDED, Watch.SYNC_CONCURRENCY
         return Refusal(code, watch, limits.sync_limit, taken.sync_running, 1, 0, taken)
-    if not one.caller and taken.depth >= limits.queue_capacity:
-        code, watch = RefusalCode.QUEUE_CAPACITY_EXCEEDED, Watch.ADMISSION_QUEUE
-        return Refusal(code, watch, limits.queue_capacity, taken.depth, 1, 0, taken)
+    if not one.caller and rows.full(key, limits):
+        return no_place(rows, one.key)
     return one.told if isinstance(one.told, Accepted | Held) else Accepted(UUID(int=0))
 
 
-def _fits(answer: Told, told: Told) -> bool:
+def no_place(rows: Rows, key: Key, places: int = 1) -> Refusal:
+    """The queue of the key has no room for so many."""
+    code, watch = RefusalCode.QUEUE_CAPACITY_EXCEEDED, Watch.ADMISSION_QUEUE
+    taken = rows.taken(key.id, key.limits)
+    return Refusal(code, watch, key.limits.queue_capacity, taken.depth, places, 0, taken)
+
+
+def is_refused(told: object, rows: Rows, key: Key) -> bool:
+    """Whether it was told that there is no room for one."""
+    return isinstance(told, Refusal) and fits(no_place(rows, key), told)
+
+
+def fits(answer: Told, told: Told) -> bool:
     """Whether it was told so; when to come back is another matter, but within a minute."""
     match told:
         case Refusal():
@@ -92,6 +116,8 @@ def _fits(answer: Told, told: Told) -> bool:
             return soon and answer == told._replace(retry_after_seconds=0)
         case Held(parent) if isinstance(answer, Replayed):
             return answer.waits and answer.parent == parent
+        case Replayed(state=state) if isinstance(answer, Replayed):
+            return answer == told._replace(state=answer.state) and state.wire == answer.state.wire
     return type(answer) is type(told) and answer == told
 
 
@@ -119,7 +145,7 @@ def may_leave(rows: Rows, key: int, limits: Limits, lanes: Mapping[int, Lane]) -
     load = rows.by_lane(*WAITING)
     full = {n for n, lane in lanes.items() if load[n] >= lane.limit * (2 if used else 4)}
     room = used < 2 * limits.concurrency
-    return room and any(full.isdisjoint(parent.lanes) for parent in rows.queue(key))
+    return room and any(full.isdisjoint(parent.ahead) for parent in rows.queue(key))
 
 
 def may_start(

@@ -11,10 +11,10 @@ from admission.keys import Key
 from admission.refusals import Taken
 from orchestrator import submission
 from orchestrator.store.parents import Caller
-from orchestrator.submission import Submitter
+from orchestrator.submission import Outcomes, Submitter
 from orchestrator.surfaces import SurfaceDescriptor
 from tests.stateful.deciding import Asked
-from tests.stateful.strategies import Asking, gathered
+from tests.stateful.strategies import Asking, Batch, gathered
 
 
 class Door:
@@ -33,6 +33,12 @@ class Door:
         asked = submission.new(asking.plan, idempotency_key=asking.name, caller=caller)
         told = await self._submitter.submit(key, asked, surfaces)
         return Asked(key, asking.plan, asking.name, caller, told)
+
+    async def batch(self, one: Batch, surfaces: dict[str, SurfaceDescriptor]) -> Outcomes:
+        """What each of a batch, or all of it, is told."""
+        asked = [submission.new(item.plan, idempotency_key=item.name) for item in one.items]
+        named = {"whole": one.whole, "reservation": one.reservation}
+        return await self._submitter.submit_all(one.key, asked, surfaces, **named)
 
     async def knock(self, key: Key, times: int) -> int:
         """How many of so many requests at the same moment find a token."""

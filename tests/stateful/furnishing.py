@@ -17,7 +17,7 @@ from orchestrator.store.children import Fence
 from orchestrator.store.nodes import NewNode
 from orchestrator.surfaces import SurfaceDescriptor
 from tests.stateful.checks import Seen
-from tests.stateful.rows import Breaker, Lane
+from tests.stateful.lanes import Breaker, Lane
 from tests.stateful.strategies import (
     FIRST_LIMITS,
     MOST,

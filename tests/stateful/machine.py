@@ -1,35 +1,19 @@
 """The machine: what users, workers and accidents do, in any order, checked after each step."""
 
 import sys
-from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
 from admission import usage
-from orchestrator.fanout import fan_out
-from orchestrator.store import children, waits
-from orchestrator.store.children import Fence
 from tests.stateful import checks, snapshots
-from tests.stateful.pacing import Pacing
-from tests.stateful.storm import Storm
-from tests.stateful.strategies import (
-    SURFACES,
-    asked,
-    deeds,
-    doors,
-    gathered,
-    indexes,
-    outcome,
-    pick,
-    picked,
-    some_limits,
-)
+from tests.stateful.storming import Storming
+from tests.stateful.strategies import SURFACES, asked, doors, indexes, some_limits
 
 MANY_ROUNDS = 300
 
 
-class Machine(Pacing):
+class Machine(Storming):
     """Everything, against the model of `tests.stateful.model`."""
 
     @initialize(
@@ -45,46 +29,6 @@ class Machine(Pacing):
             self.submit(work, then=True)
             self.claim(0, 4)
         self.before = self.rows.copy()
-
-    @rule(some=st.lists(deeds, min_size=2, max_size=6))
-    def all_at_once(self, some) -> None:
-        """Whatever happens at the same moment: nothing is lost, doubled or past its limit."""
-        storm = Storm(before=self.rows.copy(), dead=self.dead)
-        self.world.run(gathered(self.do(storm, *deed) for deed in some))
-        self.pause()
-        came = storm.before.callers | storm.joined
-        waiting = self.world.run(self.world.still(came, storm.left, storm.ended))
-        seen = self.look()
-        storm.judge_callers(waiting, seen)
-        storm.judge(seen, {lane.id: lane.concurrency for lane in self.lane_rows()}, self.limits)
-        seen.finished = self.rows.finished
-        self.rows = seen
-        self.held += storm.fences
-        self.ends.update(storm.ended)
-
-    async def do(self, storm: Storm, deed: str, how: Any) -> None:
-        match deed:
-            case "submit":
-                storm.admit(await self.world.ask(self.keys, how, self.surfaces))
-            case "leave":
-                callers = picked(sorted(storm.before.callers.keys() - storm.left), how)
-                storm.left.update(callers)
-                await self.world.leave(callers)
-            case "fan out":
-                storm.born += await self.world.bare(fan_out)
-            case "claim":
-                _, token, claimed = await self.claiming(pick(self.nodes, how[0]), how[1])
-                storm.fences += [Fence(*child[:2], token) for child in claimed]
-            case "settle":
-                fences = storm.before.fences()
-                outcomes = [outcome(pick(fences, n), end) for n, end in how if fences]
-                if outcomes:
-                    storm.settle(outcomes, await self.world.bare(children.settle, outcomes))
-            case "stage":
-                await self.world.bare(children.stage)
-            case "rescue":
-                storm.ended += (await self.world.on(children.rescue)).parents
-                await self.world.bare(waits.forget_dead)
 
     @rule(index=indexes, door=doors)
     def snapshot(self, index, door) -> None:
@@ -118,12 +62,14 @@ class Machine(Pacing):
             self.rescue(300)
             self.pauses_end()
             self.stage(hours=True)
+            self.release(hours=True)
             self.fan_out(both=False, parents=50)
             self.claim(0, 100)
             self.settle_all("completed")
             if not self.rows.live():
                 break
         assert self.rows.live() == []
+        self.count_groups()
         self.world.run(self.world.ended())
         self.the_rows_are_as_the_model_says()
 

@@ -4,21 +4,33 @@ Who is chosen (which parent leaves its queue, which child is claimed) is the dat
 follows from the choice is said here, so that after each step the rows can be compared as a whole.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from orchestrator.domain import rollup
 from orchestrator.domain.states import ChildState, ParentState
-from orchestrator.store.children import Claimed, Completed, Failed, GivenBack, Outcome, Retry
+from orchestrator.store.children import (
+    Claimed,
+    Completed,
+    Failed,
+    Fence,
+    GivenBack,
+    Outcome,
+    Retry,
+)
 from orchestrator.store.children.rescue import LOST_LIMIT
 from orchestrator.store.children.settle import STRIKES
-from tests.stateful.rows import SYNC_FIRST, Breaker, CallerRow, Cell, ChildRow, ParentRow, Rows
+from tests.stateful.lanes import Breaker
+from tests.stateful.records import SYNC_FIRST, CallerRow, Cell, ChildRow, ParentRow
+from tests.stateful.steered import Steered, stopped
+
+CALLED_OFF = "canceled"
+"""What becomes of the rest of a parent of which enough cells are completed."""
 
 
 @dataclass(kw_only=True)
-class Model(Rows):
+class Model(Steered):
     """Rows that change as the database's must."""
 
     def admit(self, parent: UUID, row: ParentRow) -> None:
@@ -34,47 +46,79 @@ class Model(Rows):
     def leave(self, callers: Iterable[int]) -> None:
         """A parent whose last caller leaves is detached."""
         left = {self.callers.pop(caller).parent for caller in callers if caller in self.callers}
-        for parent in left:
+        for parent in left & self.parents.keys():
             row = self.parents[parent]
             if row.mode == "sync" and not row.state.ended and not self.waited_for(parent):
                 self.parents[parent] = row._replace(mode="detached")
 
     def fan_out(self, parent: UUID) -> int:
-        """The parent goes to work; how many children that makes."""
+        """The parent goes to work; how many children that makes, or makes anew."""
         row = self.parents[parent]
         assert row.state is ParentState.QUEUED
         self.parents[parent] = row._replace(state=ParentState.PROCESSING)
         priority = row.priority + SYNC_FIRST * row.sync
-        for ordinal, lane in enumerate(row.lanes, 1):
-            assert (parent, ordinal) not in self.children
+        for ordinal, lane in zip(row.ordinals, row.ahead, strict=True):
+            assert row.run > 1 or (parent, ordinal) not in self.children
             self.children[parent, ordinal] = ChildRow(row.key, lane, priority)
-        return len(row.lanes)
+        return len(row.ordinals)
 
     def claim(self, node: int, token: int, claimed: Iterable[Claimed]) -> None:
         for child in claimed:
             cell = (child.parent_id, child.ordinal)
             row = self.children[cell]
             assert row.state is ChildState.QUEUED
+            assert row.stop is None
             assert child[2:] == (row.attempt + 1, token)
             self.children[cell] = row._replace(
-                state=ChildState.PROCESSING, attempt=row.attempt + 1, claim=token, node=node
+                state=ChildState.PROCESSING,
+                attempt=row.attempt + 1,
+                claim=token,
+                node=node,
+                started=True,
             )
 
     def settle(self, outcomes: Sequence[Outcome]) -> tuple[int, set[UUID]]:
         """How many outcomes count (the first of a living fence), and the parents that end."""
-        ended: set[UUID] = set()
-        counted: list[tuple[int, Outcome]] = []
-        for outcome in outcomes:
-            parent, ordinal, claim = outcome.fence
-            row = self.children.get((parent, ordinal))
-            if row is None or row.claim != claim:
-                continue
-            counted.append((row.lane, outcome))
-            self.children[parent, ordinal] = settled = _settled(row, outcome)
-            if settled.state.ended and self._ended(parent, settled.state):
-                ended.add(parent)
-        self._strike(counted)
-        return len(counted), ended
+        found = {outcome.fence: outcome for outcome in reversed(outcomes)}
+        counted = {fence: one for fence, one in found.items() if self._holds(fence)}
+        enough = self._enough(counted.values())
+        ends = defaultdict[UUID, Counter[str]](Counter)
+        strikes: list[tuple[int, Outcome]] = []
+        for (parent, ordinal, _), outcome in counted.items():
+            child = self.children[parent, ordinal]
+            strikes.append((child.lane, outcome))
+            settled = _settled(child, outcome, CALLED_OFF if parent in enough else None)
+            self.children[parent, ordinal] = settled
+            self._charge(parent, settled.charged)
+            ends[parent].update([settled.state] if settled.state.ended else [])
+        for parent in enough:
+            for cell, child in self.children.items():
+                if cell[0] == parent and not child.state.ended and not child.stop:
+                    told = child._replace(stop=CALLED_OFF)
+                    self.children[cell] = told if child.claim else stopped(told, CALLED_OFF)
+                    ends[parent].update([] if child.claim else [CALLED_OFF])
+            row = self.parents[parent]
+            self.parents[parent] = row._replace(stop=row.stop or CALLED_OFF)
+        self._strike(strikes)
+        return len(counted), {parent for parent, n in ends.items() if self.roll(parent, n)}
+
+    def _holds(self, fence: Fence) -> bool:
+        child = self.children.get(fence[:2])
+        return child is not None and child.claim == fence.claim
+
+    def _enough(self, outcomes: Iterable[Outcome]) -> set[UUID]:
+        """The parents that have all the completed cells they want with these."""
+        home = Counter(one.fence.parent_id for one in outcomes if isinstance(one, Completed))
+        rows = {parent: self.parents[parent] for parent in home}
+        return {
+            parent
+            for parent, row in rows.items()
+            if row.finish is not None and row.completed + home[parent] >= row.finish
+        }
+
+    def _charge(self, parent: UUID, more: int) -> None:
+        row = self.parents[parent]
+        self.parents[parent] = row._replace(charged=row.charged + more)
 
     def _strike(self, outcomes: Sequence[tuple[int, Outcome]]) -> None:
         """Failures in a row open a breaker; a child that came home closes it."""
@@ -97,44 +141,40 @@ class Model(Rows):
             assert row.due
             self.children[cell] = row._replace(state=ChildState.QUEUED, due=False)
 
-    def rescue(self, cells: Iterable[Cell]) -> tuple[int, int, set[UUID]]:
-        """Children queued again, children given up, parents ended."""
-        queued, failed, ended = 0, 0, set()
+    def rescue(self, cells: Iterable[Cell]) -> tuple[Counter[str], set[UUID]]:
+        """How many children are queued again, given up or end as they were told; parents ended."""
+        came: Counter[str] = Counter()
+        ends = defaultdict[UUID, Counter[str]](Counter)
         for cell in cells:
-            row = self.children[cell]._replace(claim=None, node=None)
-            if row.lost + 1 < LOST_LIMIT:
-                queued += 1
-                again = {"attempt": row.attempt - 1, "logged": row.logged + 1}
-                changed = row._replace(state=ChildState.QUEUED, **again)
-            else:
-                failed += 1
-                changed = row._replace(state=ChildState.FAILED, error="WORKER_LOST")
-                if self._ended(cell[0], ChildState.FAILED):
-                    ended.add(cell[0])
-            self.children[cell] = changed._replace(lost=row.lost + 1)
-        return queued, failed, ended
-
-    def _ended(self, parent: UUID, how: ChildState) -> bool:
-        row = self.parents[parent]
-        row = row._replace(done=row.done + 1, failed=row.failed + (how is ChildState.FAILED))
-        last = row.done == len(row.lanes)
-        if last:
-            completed = row.done - row.failed
-            end = rollup.end(completed=completed, failed=row.failed, canceled=0, expired=0)
-            row = row._replace(state=end)
-        self.parents[parent] = row
-        return last
+            changed = _rescued(self.children[cell]._replace(claim=None, node=None))
+            self.children[cell] = changed
+            came[changed.state] += 1
+            ends[cell[0]].update([changed.state] if changed.state.ended else [])
+        return came, {parent for parent, n in ends.items() if self.roll(parent, n)}
 
 
-def _settled(row: ChildRow, outcome: Outcome) -> ChildRow:
+def _rescued(row: ChildRow) -> ChildRow:
+    lost = row._replace(lost=row.lost + 1)
+    if row.stop:
+        return stopped(lost, row.stop)
+    if lost.lost < LOST_LIMIT:
+        again = {"attempt": row.attempt - 1, "logged": row.logged + 1}
+        return lost._replace(state=ChildState.QUEUED, **again)
+    return lost._replace(state=ChildState.FAILED, error="WORKER_LOST")
+
+
+def _settled(row: ChildRow, outcome: Outcome, called_off: str | None) -> ChildRow:
     row = row._replace(claim=None, node=None)
+    stop = row.stop or called_off
     match outcome:
-        case Completed(_, capture, _):
-            return row._replace(state=ChildState.COMPLETED, capture=capture)
+        case Completed(_, capture, charge=charge):
+            return row._replace(state=ChildState.COMPLETED, capture=capture, charged=charge)
+        case Failed(_, failure, _):
+            return row._replace(state=ChildState.FAILED, error=failure.code)
+        case Retry() | GivenBack() if stop:
+            return stopped(row, stop)
         case Retry(_, _, delay, _):
             due = delay == 0
             return row._replace(state=ChildState.RETRYING, logged=row.logged + 1, due=due)
-        case Failed(_, failure, _):
-            return row._replace(state=ChildState.FAILED, error=failure.code)
         case GivenBack():
             return row._replace(state=ChildState.QUEUED, attempt=row.attempt - 1)

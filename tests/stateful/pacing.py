@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from admission.rate import size
+from tests.stateful.reserving import Reserving
 from tests.stateful.strategies import doors, indexes
-from tests.stateful.working import Working
 
 REST_SECONDS = 61
 """After so long every bucket is full, and what silent processes held counts no more."""
@@ -28,7 +28,7 @@ class Tokens:
     at: float
 
 
-class Pacing(Working):
+class Pacing(Reserving):
     """Two processes that spend one bucket."""
 
     def __init__(self, world) -> None:

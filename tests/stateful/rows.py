@@ -1,91 +1,17 @@
-"""Parents, children, callers and breakers as rows: modelled or read, and what they add up to."""
+"""All rows of a moment, modelled or read, and what they add up to."""
 
 import copy
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Self
+from typing import Self
 from uuid import UUID
 
 from admission.limits import Limits
 from admission.refusals import Taken
 from orchestrator.domain.states import ChildState, ParentState
 from orchestrator.store.children import Fence
-
-Cell = tuple[UUID, int]
-SYNC_FIRST = 100
-"""What the children of a sync parent have on top of its priority."""
-
-
-class ParentRow(NamedTuple):
-    """A parent; one with a name (an idempotency key) has its payload, to know a replay by."""
-
-    key: int
-    lanes: tuple[int, ...]
-    priority: int
-    mode: str = "async"
-    name: str | None = None
-    payload: str | None = None
-    state: ParentState = ParentState.QUEUED
-    done: int = 0
-    failed: int = 0
-    run: int = 1
-
-    @property
-    def sync(self) -> bool:
-        """True for one that is or was waited for from its first moment."""
-        return self.mode != "async"
-
-
-class ChildRow(NamedTuple):
-    key: int
-    lane: int
-    priority: int
-    state: ChildState = ChildState.QUEUED
-    attempt: int = 0
-    lost: int = 0
-    claim: int | None = None
-    node: int | None = None
-    logged: int = 0
-    capture: str | None = None
-    error: str | None = None
-    due: bool = False
-
-    @property
-    def sync(self) -> bool:
-        return self.priority > SYNC_FIRST
-
-
-class CallerRow(NamedTuple):
-    """Somebody who waits, held by an API node."""
-
-    key: int
-    parent: UUID
-    node: int
-
-
-class Breaker(NamedTuple):
-    """Failures in a row in a lane, and what becomes of its children."""
-
-    failures: int = 0
-    state: Literal["closed", "open", "half open"] = "closed"
-
-
-class Lane(NamedTuple):
-    """How many children may run in a lane, whatever their breaker says and by it."""
-
-    limit: int
-    breaker: Breaker = Breaker()
-
-    @property
-    def most(self) -> int:
-        return {"closed": self.limit, "open": 0, "half open": min(1, self.limit)}[
-            self.breaker.state
-        ]
-
-    @property
-    def most_async(self) -> int:
-        """A lane of some size keeps a place for who waits."""
-        return min(self.most, self.limit - (self.limit >= 4))
+from tests.stateful.lanes import Breaker
+from tests.stateful.records import CallerRow, Cell, ChildRow, ParentRow, Reserved
 
 
 @dataclass(kw_only=True)
@@ -96,11 +22,13 @@ class Rows:
     children: dict[Cell, ChildRow] = field(default_factory=dict)
     callers: dict[int, CallerRow] = field(default_factory=dict)
     breakers: dict[int, Breaker] = field(default_factory=dict)
+    reservations: dict[UUID, Reserved] = field(default_factory=dict)
 
     def copy(self) -> Self:
         twin = copy.copy(self)
         twin.parents, twin.children = dict(self.parents), dict(self.children)
         twin.callers, twin.breakers = dict(self.callers), dict(self.breakers)
+        twin.reservations = dict(self.reservations)
         return twin
 
     def fences(self) -> list[Fence]:
@@ -110,11 +38,19 @@ class Rows:
         )
         return [Fence(*cell, claim) for cell, claim in running]
 
+    def waiting(self, key: int) -> list[ParentRow]:
+        """Those that hold a place of the queue."""
+        return [p for p in self.parents.values() if p.key == key and p.state.waiting]
+
     def queue(self, key: int) -> list[ParentRow]:
-        return [p for p in self.parents.values() if p.key == key and p.state is ParentState.QUEUED]
+        """Those of them that may leave it now."""
+        return [parent for parent in self.waiting(key) if parent.state is ParentState.QUEUED]
+
+    def reserved(self, key: int) -> int:
+        return sum(held.places for held in self.reservations.values() if held.key == key)
 
     def depth(self, key: int) -> int:
-        return len(self.queue(key))
+        return len(self.waiting(key)) + self.reserved(key)
 
     def detached(self, key: int) -> int:
         return sum(
@@ -169,3 +105,15 @@ class Rows:
 
     def live(self) -> list[UUID]:
         return [parent for parent, row in self.parents.items() if not row.state.ended]
+
+    def states(self, parent: UUID) -> list[str]:
+        """The state of each cell, whether it has a row or not; a waiting one's is `queued`."""
+        row = self.parents[parent]
+        known = range(1, len(row.lanes) + 1)
+        return [self._state(parent, row, ordinal) for ordinal in known]
+
+    def _state(self, parent: UUID, row: ParentRow, ordinal: int) -> str:
+        if row.state.waiting and ordinal in row.ordinals:
+            return "queued"
+        child = self.children.get((parent, ordinal))
+        return child.state if child else (row.stop or "unknown")

@@ -17,7 +17,7 @@ from orchestrator.surfaces import SurfaceDescriptor
 from tests.stateful import looking, wire
 from tests.stateful.calls import LONG_WAIT, Call, Calls, Like
 from tests.stateful.deciding import Asked, Held, Told
-from tests.stateful.rows import CallerRow
+from tests.stateful.records import CallerRow
 from tests.stateful.strategies import Asking, gathered, pick
 from tests.stateful.wire import Process
 from tests.stateful.world import World

@@ -7,7 +7,8 @@ from admission.keys import Key
 from orchestrator.domain.snapshot import Snapshot
 from orchestrator.domain.states import ChildState
 from orchestrator.store.lanes import LaneRow
-from tests.stateful.rows import SYNC_FIRST, Rows
+from tests.stateful.records import SYNC_FIRST
+from tests.stateful.rows import Rows
 
 RUNNING = ChildState.PROCESSING
 WAITING = (ChildState.QUEUED, ChildState.RETRYING)
@@ -16,8 +17,8 @@ WAITING = (ChildState.QUEUED, ChildState.RETRYING)
 def true(taken: Snapshot, key: Key, rows: Rows, lanes: Sequence[LaneRow]) -> None:
     """Its equations, and each number against the rows."""
     equations(taken)
-    queue, flight, limits = rows.queue(key.id), taken.inflight, key.limits
-    waiting = Counter(lane for parent in queue for lane in parent.lanes)
+    queue, flight, limits = rows.waiting(key.id), taken.inflight, key.limits
+    waiting = Counter(lane for parent in queue for lane in parent.ahead)
     mine = [child for child in rows.children.values() if child.key == key.id]
     live = waiting + Counter(child.lane for child in mine if not child.state.ended)
     queued = sum(child.state in WAITING for child in mine)
@@ -30,8 +31,10 @@ def true(taken: Snapshot, key: Key, rows: Rows, lanes: Sequence[LaneRow]) -> Non
     assert (flight.by_surface, flight.by_region) == (+surfaces, +countries)
     told = {level.priority: level.count for level in taken.priority_breakdown}
     assert told == +_priorities(rows, key)
-    assert taken.admission_queue.depth == len(queue)
-    assert taken.admission_queue.capacity == limits.queue_capacity
+    told = taken.admission_queue
+    assert (told.depth, told.waiting) == (rows.depth(key.id), len(queue))
+    assert (told.reserved, told.capacity) == (rows.reserved(key.id), limits.queue_capacity)
+    assert told.delayed == len(queue) - len(rows.queue(key.id))
     assert taken.concurrency.used == running
     assert taken.concurrency.max == limits.concurrency + limits.sync_limit
     sync = taken.sync_concurrency
@@ -42,8 +45,8 @@ def true(taken: Snapshot, key: Key, rows: Rows, lanes: Sequence[LaneRow]) -> Non
 def _priorities(rows: Rows, key: Key) -> Counter[int]:
     """Cells that wait, by the priority a client gave: what sync adds does not show."""
     priorities = Counter[int]()
-    for parent in rows.queue(key.id):
-        priorities[parent.priority] += len(parent.lanes)
+    for parent in rows.waiting(key.id):
+        priorities[parent.priority] += len(parent.ordinals)
     for child in rows.children.values():
         if child.key == key.id and child.state in WAITING:
             priorities[child.priority - SYNC_FIRST * child.sync] += 1

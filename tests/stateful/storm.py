@@ -1,15 +1,20 @@
 """Things done at the same moment, and what must be true after them in whatever order they came."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from admission.limits import Limits
-from orchestrator.store.children import Fence, Outcome, Settled
+from orchestrator.store.children import Claimed, Fence, Outcome, Settled
 from orchestrator.submission import Accepted, Replayed
 from tests.stateful.checks import Seen, within_admission, within_limits
 from tests.stateful.deciding import Asked, Held
-from tests.stateful.rows import CallerRow, Lane
+from tests.stateful.lanes import Lane
+from tests.stateful.records import CallerRow, Cell
+
+Canceled = tuple[UUID, int | None]
+"""A parent or one of its cells."""
 
 
 @dataclass(kw_only=True)
@@ -18,11 +23,17 @@ class Storm:
 
     before: Seen
     dead: set[int]
+    steered: bool
     came: list[UUID] = field(default_factory=list)
     joined: dict[int, CallerRow] = field(default_factory=dict)
     left: set[int] = field(default_factory=set)
     born: int = 0
     fences: list[Fence] = field(default_factory=list)
+    claims: list[tuple[Cell, frozenset[Canceled]]] = field(default_factory=list)
+    canceled: set[Canceled] = field(default_factory=set)
+    retried: Counter[UUID] = field(default_factory=Counter)
+    acted: bool = False
+    erased: list[UUID] = field(default_factory=list)
     ended: list[UUID] = field(default_factory=list)
 
     def admit(self, one: Asked) -> None:
@@ -35,6 +46,12 @@ class Storm:
             self.came += [] if known else [told.parent]
         self.came += [told.parent] if isinstance(told, Accepted) else []
 
+    def claim(self, token: int, some: Iterable[Claimed], canceled: frozenset[Canceled]) -> None:
+        """What a claim gave out that began when these cancels had been answered."""
+        for child in some:
+            self.fences.append(Fence(*child[:2], token))
+            self.claims.append((child[:2], canceled))
+
     def settle(self, outcomes: Sequence[Outcome], answer: Settled) -> None:
         distinct = len({outcome.fence for outcome in outcomes})
         assert answer.children <= distinct
@@ -42,21 +59,51 @@ class Storm:
 
     def judge(self, seen: Seen, lanes: Mapping[int, int], limits: Mapping[int, Limits]) -> None:
         before = self.before
-        assert seen.parents.keys() - before.parents.keys() == set(self.came)
         assert len(self.came) == len(set(self.came))
-        assert before.parents.keys() <= seen.parents.keys()
-        at_once = [seen.parents[parent] for parent in self.came if seen.parents[parent].sync]
-        born = self.born + sum(len(parent.lanes) for parent in at_once)
-        assert len(seen.children) - len(before.children) == born
-        for cell, child in before.children.items():
-            assert not child.state.ended or seen.children[cell] == child
+        assert len(self.erased) == len(set(self.erased))
+        stayed = before.parents.keys() - set(self.erased)
+        assert seen.parents.keys() == stayed | set(self.came)
+        for parent in stayed:
+            self._judge_run(parent, seen)
+        if not self.steered:
+            assert self.born == self._left_queue(seen)
         assert set(seen.fences()) <= {*before.fences(), *self.fences}
         within_admission(before, seen, limits)
         any_lane = {n: Lane(limit) for n, limit in lanes.items()}
         within_limits(before, seen, any_lane, limits)
+
+    def _judge_run(self, parent: UUID, seen: Seen) -> None:
+        """The next run begins as often as somebody was told so; in the same, an end is an end."""
+        before, after = self.before.parents[parent], seen.parents[parent]
+        again = after.run - before.run
+        assert again == self.retried[parent] or (self.acted and again == self.retried[parent] + 1)
+        if again:
+            return
+        for (one, ordinal), child in self.before.children.items():
+            over = child.state.ended and not (before.state.waiting and ordinal in before.ordinals)
+            assert one != parent or not over or seen.children[parent, ordinal] == child
+        for cell, canceled in self.claims:
+            assert cell[0] != parent or canceled.isdisjoint({cell, (parent, None)})
+
+    def _left_queue(self, seen: Seen) -> int:
+        """How many cells of parents that waited do no more."""
+        waited = {n: row for n, row in self.before.parents.items() if row.state.waiting}
+        waited |= {n: seen.parents[n] for n in self.came if not seen.parents[n].sync}
+        left = [row for n, row in waited.items() if not seen.parents[n].state.waiting]
+        return sum(len(row.ordinals) for row in left)
 
     def judge_callers(self, waiting: Mapping[int, CallerRow], seen: Seen) -> None:
         """Those who did not go still wait, but perhaps for those held by a dead node."""
         assert seen.callers.items() <= waiting.items()
         lost = waiting.keys() - seen.callers.keys()
         assert {waiting[caller].node for caller in lost} <= self.dead
+
+    def judge_ends(self, told: Counter[UUID], seen: Seen) -> Counter[UUID]:
+        """Nobody was told twice; whoever steers is not told, so what they ended is added."""
+        told = told + Counter(self.ended)
+        ends = Counter({n: row.run - (not row.state.ended) for n, row in seen.parents.items()})
+        twice = {n for n in ends if told[n] > ends[n]}
+        untold = {n for n in ends if told[n] < ends[n]}
+        assert not twice
+        assert self.steered or not untold
+        return +ends

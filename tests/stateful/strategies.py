@@ -3,14 +3,18 @@
 import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
+import msgspec
 from hypothesis import strategies as st
 
+from admission.keys import Key
 from admission.limits import Limits
 from orchestrator.domain.envelope import Failure
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
 from orchestrator.store.children import Completed, Failed, Fence, GivenBack, Outcome, Retry
+from orchestrator.store.steering import RETRYABLE
 from orchestrator.surfaces import SurfaceDescriptor
 
 SURFACES = ("chat", "maps", "news")
@@ -36,6 +40,23 @@ class Asking(NamedTuple):
     name: str | None = None
 
 
+class Item(NamedTuple):
+    """One submission of a batch."""
+
+    plan: Plan
+    name: str | None = None
+
+
+class Batch(NamedTuple):
+    """Submissions of a key through a door; `reservation` is what they draw on first."""
+
+    door: int
+    key: Key
+    items: Sequence[Item]
+    whole: bool = False
+    reservation: UUID | None = None
+
+
 indexes = st.integers(0, 30)
 doors = st.integers(0, 1)
 few = st.sampled_from([4, 1, 2, 3, 6])
@@ -48,12 +69,30 @@ some_limits = st.builds(
     weight=st.sampled_from([0.5, 1.0, 2.0]),
 )
 some_surfaces = st.lists(st.sampled_from(SURFACES), min_size=1, max_size=2, unique=True)
-plans = st.builds(
+GROUPS = ("early", "late")
+HOUR_SECONDS = 3600.0
+
+
+def sound(plan: Plan) -> Plan:
+    """Without an early end that is none."""
+    early = plan.finish is not None and plan.finish < plan.total
+    return plan if early else msgspec.structs.replace(plan, finish=None)
+
+
+prompt_plans = st.builds(
     Plan,
     query=st.just("q"),
     surfaces=some_surfaces.map(tuple),
     regions=st.lists(st.sampled_from(WHERE), min_size=1, max_size=2, unique=True).map(tuple),
     priority=st.integers(1, 3),
+    deadline=st.sampled_from([None, 2 * HOUR_SECONDS]),
+    finish=st.sampled_from([None, 1, 2]),
+    group=st.sampled_from([None, *GROUPS]),
+).map(sound)
+plans = st.one_of(
+    prompt_plans,
+    prompt_plans,
+    prompt_plans.map(lambda plan: msgspec.structs.replace(plan, delay=HOUR_SECONDS)),
 )
 rushes = st.sampled_from(
     [
@@ -62,9 +101,22 @@ rushes = st.sampled_from(
     ]
 )
 names = st.sampled_from("abcdefgh")
-asked = st.builds(Asking, doors, indexes, plans, st.booleans(), st.none() | names)
+asked = st.one_of(
+    st.builds(Asking, doors, indexes, plans, st.just(value=False), st.none() | names),
+    st.builds(Asking, doors, indexes, prompt_plans, st.booleans(), st.none() | names),
+)
 endings = st.sampled_from(["completed", "completed", "failed", "retry", "later", "given back"])
+some_ends = st.sampled_from([RETRYABLE, RETRYABLE, ("canceled",), ("failed", "expired")])
+a_cell = st.none() | st.integers(0, 3)
 deeds = st.one_of(
+    st.tuples(st.just("cancel"), st.tuples(indexes, a_cell)),
+    st.tuples(st.just("cancel"), st.tuples(indexes, a_cell)),
+    st.tuples(st.just("clear"), indexes),
+    st.tuples(st.just("expire"), st.lists(indexes, min_size=1, max_size=3)),
+    st.tuples(st.just("retry"), st.tuples(indexes, some_ends)),
+    st.tuples(st.just("erase"), st.tuples(indexes)),
+    st.tuples(st.just("release"), st.none()),
+    st.tuples(st.just("act"), st.none()),
     st.tuples(st.just("submit"), asked),
     st.tuples(st.just("leave"), st.lists(indexes, min_size=1, max_size=3)),
     st.tuples(st.just("fan out"), st.none()),
@@ -89,7 +141,7 @@ def descriptor(name: str, most: int, regions: dict[str, int]) -> SurfaceDescript
 def outcome(fence: Fence, how: str) -> Outcome:
     match how:
         case "completed":
-            return Completed(fence, CAPTURE % fence.claim)
+            return Completed(fence, CAPTURE % fence.claim, charge=fence.ordinal)
         case "failed":
             return Failed(fence, BROKEN)
         case "retry" | "later":

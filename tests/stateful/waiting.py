@@ -6,7 +6,7 @@ from hypothesis.stateful import rule
 from orchestrator.store import nodes, waits
 from tests.stateful.admitting import Admitting
 from tests.stateful.furnishing import Node
-from tests.stateful.strategies import Asking, doors, gathered, indexes, names, picked, plans
+from tests.stateful.strategies import Asking, doors, gathered, indexes, names, picked, prompt_plans
 from tests.stateful.world import API
 
 GROW_OLD = "UPDATE node SET heartbeat_at = now() - interval '11 seconds' WHERE id = %(id)s"
@@ -23,7 +23,7 @@ class Waiting(Admitting):
         callers = sorted(self.rows.callers)
         self.go(callers if some is None else picked(callers, some), apart=apart)
 
-    @rule(index=indexes, plan=plans, name=names, many=st.integers(0, 4), apart=st.booleans())
+    @rule(index=indexes, plan=prompt_plans, name=names, many=st.integers(0, 4), apart=st.booleans())
     def leave_a_parent(self, index, plan, name, many, apart) -> None:
         """All callers of one parent at once, after some more have come."""
         self.ask([Asking(n % 2, index, plan, sync=True, name=name) for n in range(many)])

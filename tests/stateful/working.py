@@ -15,7 +15,9 @@ from orchestrator.store.children.settle import STRIKES
 from tests.stateful import checks
 from tests.stateful.deciding import may_start
 from tests.stateful.furnishing import Node
-from tests.stateful.rows import Breaker, Cell, Lane, Rows
+from tests.stateful.lanes import Breaker, Lane
+from tests.stateful.records import Cell
+from tests.stateful.rows import Rows
 from tests.stateful.strategies import Asking, endings, gathered, indexes, outcome, pick, rushes
 from tests.stateful.waiting import FORGET, GROW_OLD, Waiting
 
@@ -39,9 +41,19 @@ class Working(Waiting):
         assert bool(claimed) == bool(may)
         started = [before.children[cell] for cell in claimed]
         assert any(child.sync for child in started) == any(child.sync for child in may)
-        for cell, child in zip(claimed, started, strict=True):
-            better = [one for one in before.cells(ChildState.QUEUED) if one not in claimed]
-            assert not any(_before(before, one, cell) for one in better), (child, better)
+        self.best_first(before, claimed)
+
+    def best_first(self, before: Rows, claimed: Sequence[Cell]) -> None:
+        """But for each tenth of a key's async ones, which is its oldest."""
+        left = [cell for cell in before.cells(ChildState.QUEUED) if cell not in claimed]
+        for key in self.keys:
+            own = [cell for cell in claimed if before.children[cell].key == key.id]
+            aged = [cell for cell in own if any(_before(before, one, cell) for one in left)]
+            assert len(aged) <= 1 + len(own) // 10
+            for cell in aged:
+                assert not before.children[cell].sync
+                alike = [one for one in left if _alike(before, one, cell)]
+                assert not any(one < cell for one in alike), (cell, alike)
 
     @rule(claims=st.lists(st.tuples(indexes, st.integers(1, 8)), min_size=2, max_size=4))
     def claim_at_once(self, claims) -> None:
@@ -159,9 +171,11 @@ class Working(Waiting):
         """Nobody's children but those of the dead, in their order."""
         running = self.rows.cells(ChildState.PROCESSING)
         orphans = [cell for cell in running if self.rows.children[cell].node in self.dead]
-        queued, failed, ended = self.rows.rescue(orphans[:most])
+        came, ended = self.rows.rescue(orphans[:most])
         rescued = self.on(children.rescue, most=most)
-        assert (rescued.queued, rescued.failed, set(rescued.parents)) == (queued, failed, ended)
+        assert (rescued.queued, rescued.failed) == (came["queued"], came["failed"])
+        assert rescued.stopped == came["canceled"] + came["expired"]
+        assert set(rescued.parents) == ended
         self.end(rescued.parents)
 
     @rule(index=indexes, forgotten=st.booleans())
@@ -181,7 +195,11 @@ class Working(Waiting):
 
 
 def _before(rows: Rows, one: Cell, other: Cell) -> bool:
-    """Whether one of two children of a key starts first: those of one lane, in one mode."""
+    """Whether one of two children that are alike starts first."""
     first, second = rows.children[one], rows.children[other]
-    same = (first.key, first.lane, first.sync) == (second.key, second.lane, second.sync)
-    return same and (-first.priority, one) < (-second.priority, other)
+    return _alike(rows, one, other) and (-first.priority, one) < (-second.priority, other)
+
+
+def _alike(rows: Rows, one: Cell, other: Cell) -> bool:
+    first, second = rows.children[one], rows.children[other]
+    return (first.key, first.lane, first.sync) == (second.key, second.lane, second.sync)

@@ -14,18 +14,20 @@ import psycopg
 from psycopg import AsyncConnection
 
 from admission.keys import Issued, Key
-from orchestrator import db, snapshot
+from orchestrator import db, snapshot, stewardship
 from orchestrator.domain.snapshot import Snapshot
 from orchestrator.settings import Settings
 from orchestrator.store import nodes, waits
 from orchestrator.store.nodes import NewNode
+from orchestrator.submission import Outcomes
 from orchestrator.surfaces import SurfaceDescriptor
 from tests.stateful import looking
 from tests.stateful.checks import Seen
 from tests.stateful.deciding import Asked
 from tests.stateful.doors import Door
-from tests.stateful.rows import CallerRow
-from tests.stateful.strategies import Asking, gathered, pick
+from tests.stateful.orders import Order
+from tests.stateful.records import CallerRow
+from tests.stateful.strategies import Asking, Batch, gathered, pick
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,7 +38,8 @@ SET session_replication_role = replica;
 DELETE FROM child; DELETE FROM parent; DELETE FROM node; DELETE FROM surface; DELETE FROM lane;
 DELETE FROM lane_load; DELETE FROM inflight; DELETE FROM backlog; DELETE FROM usage;
 DELETE FROM sync_wait; DELETE FROM rate_lot; DELETE FROM rate_bucket;
-DELETE FROM api_secret; DELETE FROM api_key;
+DELETE FROM parent_group; DELETE FROM group_usage; DELETE FROM group_action;
+DELETE FROM reservation; DELETE FROM api_secret; DELETE FROM api_key;
 SET session_replication_role = origin
 """
 LATER = """
@@ -90,6 +93,9 @@ class World:
     def execute(self, statement: str, **values: Any) -> int:
         return self.beating.execute(statement, values).rowcount
 
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        return self.beating.execute(statement).fetchall()
+
     async def look(self) -> Seen:
         """Everything, as of one moment."""
         return await self.bare(looking.seen)
@@ -125,6 +131,18 @@ class World:
     ) -> list[Asked]:
         """Submit all at the same moment."""
         return await gathered(self.ask(keys, one, surfaces) for one in some)
+
+    async def batch(self, one: Batch, surfaces: dict[str, SurfaceDescriptor]) -> Outcomes:
+        """Submit several in one."""
+        return await self.doors[one.door].batch(one, surfaces)
+
+    async def steer(self, order: Order) -> Any:
+        """What whoever gives this order is told."""
+        return await self.bare(order.carry_out)
+
+    async def act(self) -> bool:
+        """Carry on with what was asked of groups; whether there was anything to do."""
+        return await stewardship.act(self._others)
 
     async def leave(self, callers: Sequence[int]) -> None:
         """These callers go together."""

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-from psycopg.errors import RaiseException
+from psycopg.errors import CheckViolation, RaiseException
 
 from admission import gate, reservations
 from admission.deciding import Overpriced, Stored
@@ -172,6 +172,24 @@ async def test_a_group_is_made_once_and_its_keys_own(connection, new_pool):
     assert await factories.scalar(connection, stray) == 36
     stray += " WHERE g.key_id <> p.key_id OR g.name <> p.payload->>'group'"
     assert await factories.scalar(connection, stray) == 0
+
+
+async def test_what_is_not_stored_makes_no_group(connection, new_pool):
+    """Neither a refusal nor a transaction that fails leaves a name; the next makes it."""
+    owner = await factories.key(connection, queue_capacity=2)
+    groups = "SELECT array_agg(name) FROM parent_group"
+    async with served(await new_pool()) as (door,):
+        await door.submit_all(owner, asked(3, group="g"), HERE, whole=True)
+        assert await factories.scalar(connection, groups) is None
+        await connection.execute("ALTER TABLE parent ADD CONSTRAINT stop CHECK (priority < 9)")
+        with pytest.raises(CheckViolation):
+            await door.submit_all(owner, asked(1, group="g", priority=9), HERE)
+        assert await factories.scalar(connection, groups) is None
+        for _ in range(3):
+            await door.submit_all(owner, asked(1, group="g"), HERE)
+    assert await factories.scalar(connection, groups) == ["g"]
+    grouped = "SELECT array_agg(g.name) FROM parent p JOIN parent_group g ON g.id = p.group_id"
+    assert await factories.scalar(connection, grouped) == ["g", "g"]
 
 
 async def test_a_batch_draws_its_reservation_over_two_doors_once(connection, new_pool, recounted):

@@ -98,7 +98,7 @@ async def test_a_look_that_finds_nothing_says_where_to_look_on(connection):
     us, gb = [await factories.lane(connection, country) for country in ("US", "GB")]
     old = await factories.parent(connection, owner, [gb])
     made = await factories.some_parents(connection, owner, [us], n=5)
-    wanted = Wanted(owner.id, ALL, lanes=[gb])
+    wanted = Wanted(owner.id, [ParentState.QUEUED], lanes=[gb])
     empty = await page(connection, wanted, look=3)
     assert empty == Page([], made[-3])
     assert await listed(connection, wanted, look=3) == [old]

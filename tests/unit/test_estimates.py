@@ -1,4 +1,5 @@
 import math
+import random
 
 import pytest
 from hypothesis import given
@@ -17,9 +18,13 @@ IDLE = Going(
     sync_cells=0,
     in_flight=0,
     window=100,
+    processing=0,
     ended=0.0,
     ended_at=0.0,
     ended_from=0.0,
+    busy=0.0,
+    spent=0.0,
+    busy_at=0.0,
     now=1_000.0,
 )
 ONE = Jobs(n=1, cells=1)
@@ -34,20 +39,62 @@ usages = st.builds(
 )
 
 
-def steady(per_second: float, *, seconds: float, left: int, step: float = 0.05) -> Going:
-    """A key whose cells have ended at this pace for so long, counted as the database counts."""
-    count, now = 0.0, 0.0
-    for _ in range(round(seconds / step)):
-        now += step
-        count = count * math.exp(-step / DECAY_SECONDS) + per_second * step
-    return IDLE._replace(ended=count, ended_at=now, now=now, cells=left)
+def at_work(slots: int, takes: float, *, seconds: float, left: int, jitter: float = 0.0) -> Going:
+    """A key that ran so many cells at once for so long, counted as the database counts.
+
+    Each takes `takes` seconds, or up to that share `jitter` less or more.
+    """
+    chance = random.Random(7)
+    ended = busy = spent = 0.0
+    for _ in range(slots):
+        begun = 0.0
+        while begun < seconds:
+            took = takes * chance.uniform(1 - jitter, 1 + jitter)
+            end = min(begun + took, seconds)
+            busy += DECAY_SECONDS * (weight(seconds - end) - weight(seconds - begun))
+            if begun + took <= seconds:
+                ended += weight(seconds - end)
+                spent += took * weight(seconds - end)
+            begun += took
+    return IDLE._replace(
+        processing=slots if left else 0,
+        ended=ended,
+        ended_at=seconds,
+        busy=busy,
+        spent=spent,
+        busy_at=seconds,
+        now=seconds,
+        cells=left,
+    )
 
 
-@given(st.floats(1, 1_000), st.floats(1, 300), st.integers(1, 100_000))
-def test_at_a_steady_pace_the_finish_is_within_a_few_percent(per_second, seconds, left):
-    """However fast, and however short a while the pace has been looked at."""
-    told = estimates.finish_seconds(steady(per_second, seconds=seconds, left=left), ONE)
-    assert told == pytest.approx((left + 1) / per_second, rel=0.05)
+def weight(age: float) -> float:
+    return math.exp(-age / DECAY_SECONDS)
+
+
+slots = st.integers(1, 50)
+times = st.floats(0.1, 10)
+
+
+@given(slots, times, st.floats(1.01, 40), st.integers(1, 100_000))
+def test_cells_that_end_together_do_not_make_the_pace_jump(slots, takes, rounds, left):
+    """From the first round on, and wherever in a round it is asked, within a quarter."""
+    going = at_work(slots, takes, seconds=rounds * takes, left=left)
+    truth = (left + 1) * takes / slots
+    assert estimates.finish_seconds(going, ONE) == pytest.approx(truth, rel=0.25)
+
+
+@given(slots.filter(lambda n: n > 9), times, st.floats(4, 40), st.floats(0, 0.6))
+def test_nor_do_cells_that_take_as_long_as_they_like(slots, takes, rounds, jitter):
+    """After a few rounds, when those that take long are among those that ended."""
+    going = at_work(slots, takes, seconds=rounds * takes, left=1_000, jitter=jitter)
+    truth = 1_001 * takes / slots
+    assert estimates.finish_seconds(going, ONE) == pytest.approx(truth, rel=0.25)
+
+
+def steady(per_second: float, *, seconds: float, left: int) -> Going:
+    """A key whose cells, of a tenth of a second each, have ended at this pace for so long."""
+    return at_work(round(per_second / 10), 0.1, seconds=seconds, left=left)
 
 
 def test_the_pace_of_a_key_that_stands_still_fades():
@@ -94,14 +141,14 @@ def test_the_start_is_behind_those_who_may_leave():
 
 def test_a_key_that_runs_all_it_may_starts_the_next_as_its_cells_end():
     """Three cells beyond its window at two a second, and one more to make room."""
-    going = steady(2.0, seconds=60, left=102)._replace(in_flight=102, window=100)
+    going = at_work(2, 1.0, seconds=60, left=102)._replace(in_flight=102, window=100)
     assert estimates.start_seconds(going, ONE) == pytest.approx(1.5, rel=0.05)
     assert estimates.start_seconds(going._replace(ended=0.0), ONE) is None
 
 
 def test_sync_jobs_wait_for_sync_jobs_only():
     """They start at once, and a backlog of async cells is not before them."""
-    going = steady(10.0, seconds=60, left=10_000)._replace(sync_cells=20, ready=500)
+    going = at_work(10, 1.0, seconds=60, left=10_000)._replace(sync_cells=20, ready=500)
     sync = Jobs(n=2, cells=5, sync=True)
     assert estimates.start_seconds(going, sync) == 0.0
     assert estimates.finish_seconds(going, sync) == pytest.approx(3.0, rel=0.05)

@@ -14,15 +14,20 @@ from orchestrator.api.account import KeyView, UsageView
 from orchestrator.api.batch import BatchAnswer
 from orchestrator.api.batching import BatchRequest
 from orchestrator.api.capacity import Health, Surfaces
+from orchestrator.api.groups import GroupView, Matched
+from orchestrator.api.listing import Jobs
 from orchestrator.api.openapi import errors, examples
 from orchestrator.api.openapi.headers import COMMON, HEADERS, RATE
 from orchestrator.api.openapi.headers import described as headers
-from orchestrator.api.openapi.operations import JSON, LINKS, OPERATIONS, Answer, Operation
+from orchestrator.api.openapi.operation import JSON, SSE, Answer, Operation
+from orchestrator.api.openapi.operations import LINKS, OPERATIONS
 from orchestrator.api.openapi.parameters import PARAMETERS
 from orchestrator.api.openapi.parameters import described as parameter
 from orchestrator.api.preflight import PreflightRequest
 from orchestrator.api.problems import ErrorDocument
+from orchestrator.api.retries import RetryRequest
 from orchestrator.api.schemas import SubmitRequest, SurfaceRequest
+from orchestrator.api.steering import Cleared
 from orchestrator.domain.documents import (
     Accepted,
     Envelope,
@@ -44,6 +49,7 @@ RECORDS = (
     FlatResult,
     Results,
     FlatResults,
+    Jobs,
     SyncResult,
     Snapshot,
     Preflight,
@@ -51,8 +57,12 @@ RECORDS = (
     KeyView,
     UsageView,
     Health,
+    Cleared,
+    GroupView,
+    Matched,
     ErrorDocument,
 )
+BODIES = (SubmitRequest, SurfaceRequest, BatchRequest, PreflightRequest, RetryRequest)
 
 
 def document() -> dict[str, Any]:
@@ -104,7 +114,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     if name := operation.body:
         content = {"schema": _reference(name), "example": examples.SUBMISSIONS[name]}
-        described["requestBody"] = {"required": True, "content": {JSON: content}}
+        described["requestBody"] = {
+            "required": operation.body_required,
+            "content": {JSON: content},
+        }
     described["responses"] = {
         **{
             str(status): _answer(answer, keyed=operation.keyed)
@@ -119,19 +132,20 @@ def _answer(answer: Answer, *, keyed: bool) -> dict[str, Any]:
     described: dict[str, Any] = {
         "description": answer.meaning,
         "headers": headers((*COMMON, *(RATE if keyed else ()), *answer.headers), answer.sometimes),
-        "content": {media: _content(names) for media, names in answer.documents.items()},
+        "content": {media: _content(media, names) for media, names in answer.documents.items()},
     }
     if answer.links:
         described["links"] = {name: {"$ref": f"#/components/links/{name}"} for name in answer.links}
     return described
 
 
-def _content(names: tuple[str, ...]) -> dict[str, Any]:
+def _content(media: str, names: tuple[str, ...]) -> dict[str, Any]:
     if not names:
         return {"schema": {"type": "object"}}
     schemas = [_reference(name) for name in names]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
     return {
-        "schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas},
+        "schema": {"type": "string"} if media == SSE else schema,
         "examples": {name: {"$ref": f"#/components/examples/{name}"} for name in names},
     }
 
@@ -152,7 +166,7 @@ def _schemas() -> dict[str, Any]:
 
 def _bodies() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for record in (SubmitRequest, SurfaceRequest, BatchRequest, PreflightRequest):
+    for record in BODIES:
         described = record.model_json_schema(ref_template="#/components/schemas/{model}")
-        found |= described.pop("$defs") | {record.__name__: described}
+        found |= described.pop("$defs", {}) | {record.__name__: described}
     return found

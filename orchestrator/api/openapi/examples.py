@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from admission.limits import Limits
+from orchestrator.api import sse
 from orchestrator.api.account import PLAN, Balance, KeyView, LimitsView, Quotas, UsageView, Used
 from orchestrator.api.batch import BatchAnswer, BatchItem, BatchJob
 from orchestrator.api.capacity import (
@@ -18,9 +19,12 @@ from orchestrator.api.capacity import (
     SurfaceView,
 )
 from orchestrator.api.codes import STATUSES, Code
+from orchestrator.api.groups import CellsByStatus, GroupView, Matched, ParentsByStatus
+from orchestrator.api.listing import Jobs
 from orchestrator.api.problems import Error
-from orchestrator.domain import ids, views
-from orchestrator.domain.documents import Accepted, FlatResults, Results, SyncResult
+from orchestrator.api.steering import Cleared
+from orchestrator.domain import events, ids, listed, views
+from orchestrator.domain.documents import Accepted, FlatResults, JobRead, Results, SyncResult
 from orchestrator.domain.envelope import Answer, Capture, Evidence, Provenance, Seen, Source
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.preflight import Held, Preflight
@@ -54,6 +58,7 @@ SUBMISSIONS = {
         "regions": ["US", "GB"],
         "reserveSeconds": 60,
     },
+    "RetryRequest": {"statuses": ["failed", "expired"]},
     "SurfaceRequest": {"prompt": "best running shoes", "country": "GB", "city": "London"},
 }
 
@@ -91,6 +96,9 @@ def documents() -> dict[str, Any]:
         "FlatResults": _plain(
             FlatResults(results=tuple(map(views.flat, envelopes)), next_cursor="bzE")
         ),
+        "Jobs": _plain(Jobs(jobs=(listed.job(parent, 1),), next_cursor=None)),
+        "JobEvents": _events(views.job_read(parent, rows)),
+        "StatusEvents": sse.event("snapshot", SNAPSHOT, "EzGwbpTqOZ1r4VdmZQ2x").decode(),
         "SyncResult": _plain(SyncResult(job=views.job_read(parent, rows).job, children=envelopes)),
         "KeyView": _plain(_key()),
         "UsageView": _plain(_usage()),
@@ -98,7 +106,25 @@ def documents() -> dict[str, Any]:
         "Health": _plain(Health()),
         "Snapshot": SNAPSHOT,
         "Preflight": _plain(_preflight()),
+        "Cleared": _plain(Cleared(cleared=3)),
+        "GroupView": _plain(_group()),
+        "Matched": _plain(Matched(group="spring", matched=3)),
     }
+
+
+def _events(read: JobRead) -> str:
+    """The first and the last of those a stream begins with."""
+    told = list(events.since(events.nothing(len(read.children)), read, PARENT))
+    return b"".join(sse.event(e.name, e.data, e.id) for e in (told[0], told[-1])).decode()
+
+
+def _group() -> GroupView:
+    ended = {"partial": 0, "failed": 1, "canceled": 0, "expired": 0}
+    return GroupView(
+        group="spring",
+        parents=ParentsByStatus(queued=2, processing=1, completed=96, **ended),
+        cells=CellsByStatus(queued=9, processing=3, completed=384, failed=4, canceled=0, expired=0),
+    )
 
 
 def _preflight() -> Preflight:

@@ -1,134 +1,13 @@
 """What can be asked of the server, operation by operation."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
-
 from orchestrator.api.codes import Code
-from orchestrator.api.openapi.headers import CONCURRENCY
+from orchestrator.api.openapi.operation import FAILS, JSON, KEYED, NDJSON, Answer, Operation
+from orchestrator.api.openapi.steering import STEERING
+from orchestrator.api.openapi.submissions import SUBMISSIONS
+from orchestrator.api.openapi.watching import WATCHING
 
-JSON = "application/json"
-NDJSON = "application/x-ndjson"
-FAILS = (Code.INTERNAL_SERVER_ERROR, Code.SERVICE_UNAVAILABLE)
-KEYED = (
-    Code.MISSING_API_KEY,
-    Code.INVALID_API_KEY_FORMAT,
-    Code.INVALID_OR_EXPIRED_API_KEY,
-    Code.RATE_LIMIT_EXCEEDED,
-    *FAILS,
-)
-SUBMISSION = (
-    Code.VALIDATION_FAILED,
-    Code.UNSUPPORTED_SURFACE,
-    Code.UNSUPPORTED_REGION,
-    Code.PAYLOAD_TOO_LARGE,
-    Code.UNSUPPORTED_MEDIA_TYPE,
-    Code.INSUFFICIENT_CREDITS,
-    Code.JOB_NOT_FOUND,
-    Code.IDEMPOTENCY_CONFLICT,
-    Code.CONCURRENCY_LIMIT_EXCEEDED,
-    Code.QUEUE_CAPACITY_EXCEEDED,
-    Code.SURFACE_UNAVAILABLE,
-    Code.SURFACE_TIMEOUT,
-)
-
-
-class Answer(NamedTuple):
-    """A success: what it means, its documents by media type, its headers and where it leads."""
-
-    meaning: str
-    documents: Mapping[str, tuple[str, ...]]
-    headers: Sequence[str] = ()
-    sometimes: Sequence[str] = ()
-    links: Sequence[str] = ()
-
-
-class Operation(NamedTuple):
-    """One method of one path, with its answers by status; `body` names the record it takes."""
-
-    name: str
-    method: str
-    path: str
-    summary: str
-    tag: str
-    answers: Mapping[int, Answer]
-    errors: Sequence[Code]
-    parameters: Sequence[str] = ()
-    body: str | None = None
-    keyed: bool = True
-
-
-SUBMITTED = {
-    200: Answer(
-        "Waited for: the Envelope of one cell, else the parent with all its Envelopes",
-        {JSON: ("Envelope", "SyncResult", "FlatResult", "FlatResults")},
-        headers=("Location",),
-        sometimes=("Preference-Applied", "Idempotent-Replayed"),
-    ),
-    202: Answer(
-        "Stored; with a wait that ended first, the job as it is",
-        {JSON: ("Accepted", "JobRead")},
-        headers=("Location",),
-        sometimes=(
-            *("Preference-Applied", "Idempotent-Replayed", "Retry-After"),
-            "X-Reservation-Remaining",
-        ),
-        links=("readJob", "readChild", "readResults"),
-    ),
-}
 OPERATIONS = (
-    Operation(
-        "submit",
-        "post",
-        "/v1/search",
-        "Submit a query to surfaces x regions",
-        "Jobs",
-        SUBMITTED,
-        (*KEYED, *SUBMISSION),
-        parameters=("mode", "view", "Prefer", "Idempotency-Key", "X-Reservation"),
-        body="SubmitRequest",
-    ),
-    Operation(
-        "submitBatch",
-        "post",
-        "/v1/search/batch",
-        "Submit many at once: each by itself, or all of them or none",
-        "Jobs",
-        {
-            200: Answer(
-                "What became of each, in order. Where some lacked room, when to come back for it;"
-                " where all were there already, that they were",
-                {JSON: ("BatchAnswer",)},
-                sometimes=(
-                    *("Idempotent-Replayed", "X-Reservation-Remaining", "Retry-After"),
-                    *CONCURRENCY,
-                ),
-            )
-        },
-        (
-            Code.VALIDATION_FAILED,
-            Code.UNSUPPORTED_SURFACE,
-            Code.UNSUPPORTED_REGION,
-            Code.INSUFFICIENT_CREDITS,
-            Code.PAYLOAD_TOO_LARGE,
-            Code.UNSUPPORTED_MEDIA_TYPE,
-            Code.IDEMPOTENCY_CONFLICT,
-            Code.QUEUE_CAPACITY_EXCEEDED,
-            *KEYED,
-        ),
-        parameters=("atomic", "Idempotency-Key", "X-Reservation"),
-        body="BatchRequest",
-    ),
-    Operation(
-        "ask",
-        "post",
-        "/v1/search/{surface}",
-        "Ask one surface and wait for its answer",
-        "Jobs",
-        SUBMITTED,
-        (*KEYED, *SUBMISSION),
-        parameters=("surface", "mode", "view", "Prefer", "Idempotency-Key", "X-Reservation"),
-        body="SurfaceRequest",
-    ),
+    *SUBMISSIONS,
     Operation(
         "readJob",
         "get",
@@ -137,7 +16,7 @@ OPERATIONS = (
         "Jobs",
         {200: Answer("The job", {JSON: ("JobRead", "Envelope", "FlatResult")})},
         (Code.VALIDATION_FAILED, Code.JOB_NOT_FOUND, *KEYED),
-        parameters=("job", "view"),
+        parameters=("job", "view", "wait"),
     ),
     Operation(
         "readResults",
@@ -154,6 +33,8 @@ OPERATIONS = (
         (Code.VALIDATION_FAILED, Code.JOB_NOT_FOUND, *KEYED),
         parameters=("job", "limit", "cursor", "view"),
     ),
+    *STEERING,
+    *WATCHING,
     Operation(
         "readStatus",
         "get",

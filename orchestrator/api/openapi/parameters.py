@@ -3,20 +3,26 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from orchestrator.api.queries import IDEMPOTENCY_KEY, LARGEST_PAGE
-from orchestrator.api.schemas import SURFACE
+from orchestrator.api.listing import MOMENT, STATUSES
+from orchestrator.api.queries import IDEMPOTENCY_KEY, LARGEST_PAGE, LONGEST_WAIT_SECONDS
+from orchestrator.api.schemas import GROUP, SURFACE
+from orchestrator.watchers import MOST
 
 TEXT = {"type": "string"}
 _JOB = r"job_[0-9a-v]{26}"
 
 
 class Parameter(NamedTuple):
-    """Something beside the body: where it stands, what it does, what it may be."""
+    """Something beside the body: where it stands, what it does, what it may be.
+
+    `name` where it is not the one it has among the components: others may have that name too.
+    """
 
     place: str
     description: str
     schema: dict[str, Any]
     examples: Sequence[str] = ()
+    name: str | None = None
 
 
 PARAMETERS = {
@@ -26,6 +32,7 @@ PARAMETERS = {
         {"type": "string", "pattern": rf"^{_JOB}(\.[a-z][a-z0-9_]{{0,39}}\.[a-z0-9_-]{{1,255}})?$"},
     ),
     "surface": Parameter("path", "The surface to ask.", {"type": "string", "pattern": SURFACE}),
+    "group": Parameter("path", "The name of a group.", {"type": "string", "pattern": GROUP}),
     "reservation": Parameter(
         "path",
         "The id of a reservation.",
@@ -49,6 +56,66 @@ PARAMETERS = {
         "`nextCursor` of the page before, as it came; any other text is refused.",
         {"type": "string", "pattern": "^[A-Za-z0-9_-]{2,16}$"},
     ),
+    "status": Parameter(
+        "query",
+        "Only jobs of this status; `queued` are delayed ones too.",
+        {"enum": list(STATUSES)},
+    ),
+    "ofSurface": Parameter(
+        "query",
+        "Only jobs that ask this surface; with `region`, that ask it from there.",
+        {"type": "string", "pattern": SURFACE},
+        name="surface",
+    ),
+    "region": Parameter(
+        "query",
+        "Only jobs that look from this country.",
+        {"type": "string", "pattern": "^[A-Za-z]{2}$"},
+    ),
+    "ofGroup": Parameter(
+        "query", "Only jobs of this group.", {"type": "string", "pattern": GROUP}, name="group"
+    ),
+    "metadata": Parameter(
+        "query",
+        "Only jobs whose metadata has this value under this key. Several: all of them.",
+        {"type": "string", "maxLength": 512, "pattern": "^[^\u0000]*$"},
+        name="metadata.{key}",
+    ),
+    "createdAfter": Parameter(
+        "query",
+        "Only jobs accepted then or later.",
+        {"type": "string", "format": "date-time", "pattern": f"^{MOMENT.pattern}$"},
+    ),
+    "createdBefore": Parameter(
+        "query",
+        "Only jobs accepted before.",
+        {"type": "string", "format": "date-time", "pattern": f"^{MOMENT.pattern}$"},
+    ),
+    "listCursor": Parameter(
+        "query",
+        "`nextCursor` of the page before, as it came; any other text is refused.",
+        {"type": "string", "pattern": "^[A-Za-z0-9_-]{23}$"},
+        name="cursor",
+    ),
+    "groupCursor": Parameter(
+        "query",
+        "`nextCursor` of the page before, as it came; any other text is refused.",
+        {"type": "string", "pattern": "^[A-Za-z0-9_-]{26}$"},
+        name="cursor",
+    ),
+    "wait": Parameter(
+        "query",
+        "Of a parent that has not ended: hold the answer until the status of the parent or of a"
+        " child, or its attempts, have changed, for so many seconds at most. When this key has as"
+        f" many streams and long polls open as it may ({MOST}), it is answered at once.",
+        {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_SECONDS},
+    ),
+    "Last-Event-ID": Parameter(
+        "header",
+        "The id of the last event that came: the stream goes on after it. Any other text is"
+        " ignored.",
+        TEXT,
+    ),
     "ready": Parameter("query", "`1`: only with a live worker.", TEXT),
     "Prefer": Parameter(
         "header",
@@ -64,8 +131,8 @@ PARAMETERS = {
     ),
     "X-Reservation": Parameter(
         "header",
-        "The id of a reservation to draw places from before the queue's own. One that is unknown,"
-        " spent or expired is ignored.",
+        "The id of a reservation: what waits in the queue takes its places first. One that is"
+        " unknown, spent or expired is ignored.",
         TEXT,
     ),
     "atomic": Parameter(
@@ -86,7 +153,7 @@ def described(name: str) -> dict[str, Any]:
     parameter = PARAMETERS[name]
     examples = {text: {"value": text} for text in parameter.examples}
     return {
-        "name": name,
+        "name": parameter.name or name,
         "in": parameter.place,
         "required": parameter.place == "path",
         "description": parameter.description,

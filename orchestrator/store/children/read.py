@@ -16,9 +16,10 @@ _failure = msgspec.json.Decoder(Failure)
 _log = msgspec.json.Decoder(tuple[Attempt, ...])
 
 
-def _row(
+def row(
     *, state: str, error: str | None, log: str | None, capture: str | None, **columns: Any
 ) -> ChildRow:
+    """A child from the columns of the statements here."""
     return ChildRow(
         state=ChildState(state),
         error=_failure.decode(error) if error else None,
@@ -40,7 +41,7 @@ ORDER BY ordinal
 
 async def of(connection: AsyncConnection, parent: UUID) -> list[ChildRow]:
     """Every child of a parent in ordinal order, without captures. None while it is queued."""
-    cursor = connection.cursor(row_factory=kwargs_row(_row))
+    cursor = connection.cursor(row_factory=kwargs_row(row))
     return await (await cursor.execute(OF, {"parent": parent})).fetchall()
 
 
@@ -55,7 +56,7 @@ WHERE parent_id = %(parent)s AND ordinal = %(ordinal)s
 
 async def one(connection: AsyncConnection, parent: UUID, ordinal: int) -> ChildRow | None:
     """One child with its capture; None while its parent is queued."""
-    cursor = connection.cursor(row_factory=kwargs_row(_row))
+    cursor = connection.cursor(row_factory=kwargs_row(row))
     return await (await cursor.execute(ONE, {"parent": parent, "ordinal": ordinal})).fetchone()
 
 
@@ -74,7 +75,7 @@ async def results(
     connection: AsyncConnection, parent: UUID, *, after: int, limit: int
 ) -> list[ChildRow]:
     """Children with their captures in ordinal order, those after an ordinal (0: from the first)."""
-    cursor = connection.cursor(row_factory=kwargs_row(_row))
+    cursor = connection.cursor(row_factory=kwargs_row(row))
     await cursor.execute(RESULTS, {"parent": parent, "after": after, "limit": limit})
     return await cursor.fetchall()
 

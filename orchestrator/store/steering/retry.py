@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
 from psycopg import AsyncConnection
 
 from orchestrator import notify
+from orchestrator.domain.envelope import OVERDUE
 from orchestrator.domain.states import ParentState
 
+_OVERDUE = msgspec.json.encode(OVERDUE).decode()
 RETRYABLE = ("failed", "expired", "canceled")
 """The ends a cell may be run again after."""
 
@@ -27,7 +30,20 @@ WHERE p.id = %(parent)s AND coalesce(c.state, p.stop) = ANY(%(statuses)s)
 ORDER BY o
 """
 
+# Cells that ended in the queue without rows, and do not run again, get them: what they ended as was
+# on the parent.
 AGAIN = """
+WITH kept AS (
+  INSERT INTO child (parent_id, ordinal, key_id, lane_id, group_id, priority, state, stop,
+                     cancel_requested_at, error, finished_at)
+  SELECT p.id, o, p.key_id, p.lanes[o], p.group_id, p.priority, p.stop, p.stop,
+         p.cancel_requested_at, CASE WHEN p.stop = 'expired' THEN %(overdue)s::json END,
+         p.finished_at
+  FROM parent p
+  CROSS JOIN generate_series(1, p.total) AS o
+  WHERE p.id = %(parent)s AND p.stop IS NOT NULL AND o <> ALL(%(todo)s::int2[])
+  ON CONFLICT (parent_id, ordinal) DO NOTHING
+)
 UPDATE parent
 SET state = 'queued', mode = 'async', run = run + 1, todo = %(todo)s::int2[],
     done = done - %(cells)s, failed = failed - %(failed)s, canceled = canceled - %(canceled)s,
@@ -87,5 +103,5 @@ async def again(connection: AsyncConnection, retry: Again) -> None:
     ends = {end: retry.ends[end] for end in RETRYABLE}
     todo = list(retry.todo)
     named = {"parent": retry.parent, "todo": todo, "cells": len(todo), **ends}
-    await connection.execute(AGAIN, named)
+    await connection.execute(AGAIN, {**named, "overdue": _OVERDUE})
     await connection.execute(notify.NOTIFY, {"channel": notify.ADMITTED})

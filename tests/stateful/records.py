@@ -1,0 +1,99 @@
+"""A parent, a child, a caller and a reservation as rows, as far as the model knows them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from orchestrator.domain.states import ChildState, ParentState
+
+Cell = tuple[UUID, int]
+SYNC_FIRST = 100
+"""What the children of a sync parent have on top of its priority."""
+
+
+class ParentRow(NamedTuple):
+    """A parent; one with a name (an idempotency key) has its payload, to know a replay by.
+
+    `due`: its delay is over. `overdue`: its deadline passed. `asked`: a cancel of all of it was.
+    """
+
+    key: int
+    lanes: tuple[int, ...]
+    priority: int
+    mode: str = "async"
+    name: str | None = None
+    payload: str | None = None
+    group: str | None = None
+    finish: int | None = None
+    deadline: bool = False
+    state: ParentState = ParentState.QUEUED
+    done: int = 0
+    failed: int = 0
+    canceled: int = 0
+    expired: int = 0
+    charged: int = 0
+    run: int = 1
+    todo: tuple[int, ...] | None = None
+    stop: str | None = None
+    asked: bool = False
+    due: bool = False
+    overdue: bool = False
+
+    @property
+    def sync(self) -> bool:
+        """True for one that is or was waited for from its first moment."""
+        return self.mode != "async"
+
+    @property
+    def completed(self) -> int:
+        return self.done - self.failed - self.canceled - self.expired
+
+    @property
+    def ordinals(self) -> Sequence[int]:
+        """The cells of this run."""
+        return range(1, len(self.lanes) + 1) if self.todo is None else self.todo
+
+    @property
+    def ahead(self) -> list[int]:
+        """The lanes of the cells of this run."""
+        return [self.lanes[ordinal - 1] for ordinal in self.ordinals]
+
+
+class ChildRow(NamedTuple):
+    """A child; `stop` is what it is to end as, `asked` whether somebody asked for its cancel."""
+
+    key: int
+    lane: int
+    priority: int
+    state: ChildState = ChildState.QUEUED
+    attempt: int = 0
+    lost: int = 0
+    claim: int | None = None
+    node: int | None = None
+    logged: int = 0
+    capture: str | None = None
+    error: str | None = None
+    due: bool = False
+    stop: str | None = None
+    asked: bool = False
+    charged: int = 0
+    started: bool = False
+
+    @property
+    def sync(self) -> bool:
+        return self.priority > SYNC_FIRST
+
+
+class CallerRow(NamedTuple):
+    """Somebody who waits, held by an API node."""
+
+    key: int
+    parent: UUID
+    node: int
+
+
+class Reserved(NamedTuple):
+    """Places held for a key, of a reservation that has not expired."""
+
+    key: int
+    places: int

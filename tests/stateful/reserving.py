@@ -1,0 +1,62 @@
+"""Reservations: places held for submissions to come, until they are drawn, given back or expire."""
+
+from uuid import UUID
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from admission import reservations
+from orchestrator.domain import ids
+from tests.stateful.batching import Batching
+from tests.stateful.orders import GiveBack, Reserve
+from tests.stateful.records import Reserved
+from tests.stateful.strategies import indexes, picked
+
+LASTING = "UPDATE reservation SET expires_at = now() + interval '1 day' WHERE id = %(id)s"
+EXPIRED = "UPDATE reservation SET expires_at = now() - interval '1 s' WHERE id = %(id)s"
+GONE = "SELECT count(*)::int FROM reservation WHERE expires_at < now()"
+
+
+class Reserving(Batching):
+    """The queue's places, some of them promised."""
+
+    @rule(index=indexes, places=st.integers(1, 4))
+    def reserve(self, index, places) -> None:
+        """Held exactly when as many would be admitted; nobody else gets them."""
+        key = self.key(index)
+        told = self.steer(Reserve(key, places))
+        free = key.limits.queue_capacity - self.rows.depth(key.id)
+        if told.binding == "requestRate":
+            assert told.reservation is None
+            return
+        assert told.admitted == (places <= free)
+        assert (told.reservation is not None) == told.admitted
+        if told.reservation:
+            held = ids.read_reservation(told.reservation.id)
+            assert self.world.execute(LASTING, id=held) == 1
+            self.rows.reservations[held] = Reserved(key.id, places)
+        after = key.limits.queue_capacity - self.rows.depth(key.id)
+        assert told.headroom.asynchronous == max(0, after)
+
+    @rule(index=indexes, expired=st.booleans(), twice=st.booleans())
+    def give_back(self, index, expired, twice) -> None:
+        """Or it expires: its places are free at once, and it is gone."""
+        for held in picked(sorted(self.rows.reservations), [index]):
+            key = next(key for key in self.keys if key.id == self.rows.reservations[held].key)
+            if expired:
+                self.world.execute(EXPIRED, id=held)
+            del self.rows.reservations[held]
+            for lived in [not expired, False][: 1 + twice]:
+                assert self.steer(GiveBack(key, held)) == lived
+
+    @rule(index=indexes, most=st.sampled_from([1, 1000]))
+    def forget_reservations(self, index, most) -> None:
+        """Those that expired and no other; they did not count before either."""
+        for held in picked(sorted(self.rows.reservations), [index]):
+            self.world.execute(EXPIRED, id=held)
+            del self.rows.reservations[held]
+        ((gone,),) = self.world.rows(GONE)
+        assert self.bare(reservations.forget_expired, most=most) == min(gone, most)
+
+    def held(self, index: int) -> UUID | None:
+        return next(iter(picked(sorted(self.rows.reservations), [index])), None)
