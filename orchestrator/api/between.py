@@ -1,6 +1,7 @@
 """What is wrong between the fields of a submission that are right by themselves. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -60,14 +61,16 @@ def sound(plan: Plan, rules: Rules) -> bool:
     return (
         plan.total <= rules.max_children
         and len(set(plan.surfaces)) == len(plan.surfaces)
-        and (
-            len(plan.regions) == 1
-            or len({region.identity for region in plan.regions}) == len(plan.regions)
-        )
+        and _distinct(plan.regions)
         and plan.options.keys() <= set(plan.surfaces)
         and (plan.finish is None or plan.finish <= plan.total)
         and (plan.deadline is None or plan.deadline > plan.delay)
     )
+
+
+@lru_cache(maxsize=256)  # the items of a batch look from the same places
+def _distinct(regions: tuple[Region, ...]) -> bool:
+    return len({region.identity for region in regions}) == len(regions)
 
 
 def faults(fields: Fields, rules: Rules) -> Iterator[Fault]:

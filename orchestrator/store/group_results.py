@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import kwargs_row
 
 from orchestrator.domain.rows import ChildRow, ParentRow
-from orchestrator.store import parents
+from orchestrator.store import parents, plans
 from orchestrator.store.children import read
 
 
@@ -48,9 +48,13 @@ ORDER BY group_id, id
 async def parts(
     connection: AsyncConnection, group_id: int, *, after: Reached | None, limit: int
 ) -> tuple[list[Part], Reached | None]:
-    """The next cells of the group, and where they end; None when they are the last."""
+    """The next cells of the group, and where they end; None when they are the last.
+
+    In a transaction of the caller's, in which `children` follows.
+    """
     reached = after or Reached(UUID(int=0), 0)
     cells = limit + reached.ordinal + 1
+    await connection.execute(plans.IN_ORDER)
     cursor = connection.cursor(row_factory=kwargs_row(parents.row))
     await cursor.execute(
         PARENTS, {"group": group_id, "first": reached.parent, "cells": cells, "most": limit + 2}

@@ -16,7 +16,7 @@ from psycopg.rows import kwargs_row
 
 from orchestrator.domain.rows import ParentRow
 from orchestrator.domain.states import ParentState
-from orchestrator.store import parents
+from orchestrator.store import parents, plans
 
 LOOK = 10_000
 """Parents looked at for a page."""
@@ -68,12 +68,6 @@ class Page(NamedTuple):
     parents: list[tuple[ParentRow, int]]
     more_before: UUID | None
 
-
-ORDERED = """
-SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
-       set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true)
-"""
-"""What the planner may not do where it has a choice: any of these reads all there is."""
 
 # Of each state so many, which are put in order then. Bounds and order are those of whole entries
 # of the index, so that no other index has them. The last looked at of a state comes too.
@@ -153,7 +147,7 @@ async def page(
     connection: AsyncConnection, wanted: Wanted, *, limit: int, look: int = LOOK, step: int = STEP
 ) -> Page:
     """At most `limit` of the parents, newest first, in a transaction of the caller's."""
-    await connection.execute(ORDERED)
+    await connection.execute(plans.IN_ORDER)
     found: list[ParentRow] = []
     for _ in range(look // step):
         some, more = await _step(connection, wanted, limit - len(found), step)

@@ -9,6 +9,7 @@ from tests.bench import (
     floor,
     report,
     snapshot,
+    steering,
     submissions,
     sync,
     waiting,
@@ -23,6 +24,7 @@ BENCHES = {
     "waiting": waiting.run,
     "snapshot": snapshot.run,
     "captures": captures.run,
+    "steering": steering.run,
 }
 
 parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)

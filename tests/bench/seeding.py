@@ -12,7 +12,7 @@ from admission.limits import Limits
 from orchestrator.domain import ids
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
-from orchestrator.store import lanes, parents
+from orchestrator.store import groups, lanes, parents
 from orchestrator.store.lanes import Place
 from orchestrator.store.parents import Caller, NewParent
 
@@ -34,28 +34,63 @@ class Work(NamedTuple):
         return self.parents * len(self.surfaces) * len(self.countries)
 
 
-def seed(url: str, name: str, work: Work, *, limits: Limits, lane: int) -> Issued:
+def seed(
+    url: str,
+    name: str,
+    work: Work,
+    *,
+    limits: Limits,
+    lane: int,
+    priority: int = 5,
+    group: str | None = None,
+) -> Issued:
     """A new key with this work in its queue; `lane` is the concurrency of new lanes."""
 
-    async def insert() -> Issued:
+    async def make() -> Issued:
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             issued = await keys.create(connection, name, limits=limits)
-            plan = Plan(
-                query="best running shoes 2026",
-                surfaces=work.surfaces,
-                regions=tuple(map(Region, work.countries)),
-            )
-            places = [Place(cell.surface, cell.region.country) for cell in plan.cells()]
-            known = await lanes.ensure(connection, dict.fromkeys(places, lane))
-            cells = [known[place] for place in places]
-            for start in range(0, work.parents, AT_ONCE):
-                batch = range(start, min(work.parents, start + AT_ONCE))
-                new = [NewParent(ids.new(), issued.key.id, plan, cells) for _ in batch]
-                async with connection.transaction():
-                    await parents.insert(connection, new)
+            await _insert(connection, issued, work, lane=lane, priority=priority, group=group)
             return issued
 
-    return asyncio.run(insert())
+    return asyncio.run(make())
+
+
+def more(url: str, issued: Issued, work: Work, *, priority: int) -> None:
+    """More work for a key, in lanes there are."""
+
+    async def insert() -> None:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            await _insert(connection, issued, work, lane=0, priority=priority, group=None)
+
+    asyncio.run(insert())
+
+
+async def _insert(
+    connection: psycopg.AsyncConnection,
+    issued: Issued,
+    work: Work,
+    *,
+    lane: int,
+    priority: int,
+    group: str | None,
+) -> None:
+    plan = Plan(
+        query="best running shoes 2026",
+        surfaces=work.surfaces,
+        regions=tuple(map(Region, work.countries)),
+        priority=priority,
+        group=group,
+    )
+    places = [Place(cell.surface, cell.region.country) for cell in plan.cells()]
+    known = await lanes.ensure(connection, dict.fromkeys(places, lane))
+    cells = [known[place] for place in places]
+    named = (issued.key.id, group or "")
+    group_id = (await groups.ensure(connection, [named]))[named] if group else None
+    for start in range(0, work.parents, AT_ONCE):
+        batch = range(start, min(work.parents, start + AT_ONCE))
+        new = [NewParent(ids.new(), issued.key.id, plan, cells, group_id=group_id) for _ in batch]
+        async with connection.transaction():
+            await parents.insert(connection, new)
 
 
 def hold(url: str, issued: Issued, surface: str, callers: int) -> None:

@@ -2,10 +2,16 @@
 
 import pytest
 
-from tests.bench import batches, captures, fanout, snapshot, submissions, sync, waiting
+from tests.bench import batches, captures, fanout, snapshot, steering, submissions, sync, waiting
 
 
-@pytest.mark.parametrize("bench", [fanout, submissions, batches, snapshot, captures, sync, waiting])
+@pytest.mark.parametrize(
+    "bench",
+    [
+        *(fanout, submissions, batches, snapshot),
+        *(captures, sync, waiting, steering),
+    ],
+)
 def test_a_benchmark_does_all_its_work_at_a_small_size(bench):
     """Each bench checks its own answers and rows; a broken one would measure nothing."""
     rows = bench.run(0.01)

@@ -156,6 +156,7 @@ HARMLESS = {
     "orchestrator.api.services.Services": "settings, which are discreet themselves",
     "orchestrator.domain.documents.Artifact": "where a client finds its own artifact",
     "orchestrator.domain.envelope.Source": "what a surface cites",
+    "orchestrator.watching.News": "what a client reads of its own",
     "orchestrator.domain.plan.Cell": "the token of a region",
     "orchestrator.domain.plan.Plan": "a client's own words, shown to it alone",
     "orchestrator.embedded.server.Embedded": "a server without passwords",

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -23,6 +24,7 @@ from orchestrator.surfaces import SurfaceDescriptor
 from tests.stateful import snapshots
 
 COUNTRIES = ("US", "GB", "DE")
+GROUPS = ("early", "late")
 NAMES = 40
 """Idempotency keys a key of ours uses, each mostly for one request."""
 LONG_AGO = """
@@ -62,6 +64,8 @@ class Callers:
         usual = self._random.random() < 0.9
         plan = self._plan(random.Random(name) if name and usual else self._random)
         caller = Caller(secrets.randbits(62), self._api) if self._random.random() < 0.4 else None
+        if caller is None and not name and self._random.random() < 0.2:
+            plan = msgspec.structs.replace(plan, delay=0.1)
         if caller:  # whose answer is lost waits all the same, if it was admitted
             self._waiting.append(caller.id)
         asked = submission.new(plan, idempotency_key=name, caller=caller)
@@ -78,11 +82,15 @@ class Callers:
     def _plan(self, dice: random.Random) -> Plan:
         names = dice.sample(sorted(self._surfaces), dice.randint(1, 3))
         countries = dice.sample(COUNTRIES, dice.randint(1, 2))
+        total = len(names) * len(countries)
         return Plan(
             query="q",
             surfaces=tuple(names),
             regions=tuple(map(Region, countries)),
             priority=dice.randint(1, 10),
+            deadline=dice.choice([None, None, 0.5]),
+            finish=dice.choice([None, *range(1, total)]),
+            group=dice.choice([None, *GROUPS]),
         )
 
     async def _leave(self) -> None:

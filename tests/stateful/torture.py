@@ -23,7 +23,8 @@ from orchestrator.settings import Settings
 from orchestrator.store import children, nodes, surfaces
 from orchestrator.store.children import Completed, Failed, Fence, GivenBack, Outcome, Retry
 from orchestrator.store.nodes import NewNode
-from tests.stateful.callers import Callers, tell
+from tests.stateful.callers import tell
+from tests.stateful.stewards import Stewards
 
 LONGEST_LIFE_SECONDS = 600
 BROKEN = Failure(code="CONNECT_FAILED", message="nobody answers", retryable=True)
@@ -33,7 +34,7 @@ WHERE id = (SELECT id FROM node ORDER BY random() LIMIT 1)
 """
 
 
-class Client(Callers):
+class Client(Stewards):
     """An API process and a worker in one, without scruples."""
 
     def __init__(self, pool: AsyncConnectionPool, seed: int) -> None:
@@ -70,6 +71,14 @@ class Client(Callers):
             (self._judge, 1),
             (self._look, 3),
             (self._change_lanes, 1),
+            (self._cancel, 6),
+            (self._clear, 1),
+            (self._retry, 6),
+            (self._erase, 2),
+            (self._ask_of_group, 1),
+            (self._act, 4),
+            (self._expire, 3),
+            (self._release, 3),
         ]
 
     async def _fan_out(self) -> None:
@@ -77,11 +86,16 @@ class Client(Callers):
             await fan_out(connection, parents=self._random.choice([5, 50]))
 
     async def _claim(self) -> None:
-        token, slots = secrets.randbits(62), self._random.choice([1, 5, 20, 60])
+        await self._claimed(self._random.choice([1, 5, 20, 60]))
+
+    async def _claimed(self, slots: int) -> list[Fence]:
+        token = secrets.randbits(62)
         named = {"node": self._node, "token": token, "surfaces": self._new.surfaces}
         async with self._pool.connection() as connection:
             claimed = await children.claim(connection, slots=slots, **named)
-        self._held += [Fence(child.parent_id, child.ordinal, token) for child in claimed]
+        fences = [Fence(child.parent_id, child.ordinal, token) for child in claimed]
+        self._held += fences
+        return fences
 
     async def _settle(self) -> None:
         """Some in any order, one perhaps twice; now and then the whole batch again."""

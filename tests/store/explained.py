@@ -14,12 +14,13 @@ from admission.usage import READ as USAGE_READ
 from orchestrator.fanout import FAN_OUT, LOOK_KEYS, LOOK_PARENTS
 from orchestrator.preflight import GOING
 from orchestrator.snapshot import TAKE
-from orchestrator.store import delays, group_actions, plans, standing
+from orchestrator.store import delays, group_actions, group_results, plans, standing
 from orchestrator.store.children.claim import CLAIM
 from orchestrator.store.children.read import OF, ONE, RESULTS, STOPPED
 from orchestrator.store.children.rescue import RESCUE
 from orchestrator.store.children.settle import FIXED, SETTLE
 from orchestrator.store.children.stage import NEXT, STAGE
+from orchestrator.store.listing import RUNNING
 from orchestrator.store.parents import PLANS, READ
 from orchestrator.store.steering.cancel import UNSTARTED, WAITING
 from orchestrator.store.steering.erase import ERASE
@@ -28,6 +29,7 @@ from orchestrator.store.steering.expire import PICK as OVERDUE
 from orchestrator.store.steering.retry import CELLS
 from orchestrator.store.steering.stop import STOP_WAITING, STOP_WORKING
 from orchestrator.store.waits import ENDED, HOLD, LEAVE, ORPHANED, TELL, UNKNOWN
+from orchestrator.store.watchers import VERSIONS
 
 PARAMETER = re.compile(r"%\((\w+)\)[sb]")
 
@@ -137,6 +139,10 @@ STATEMENTS = {
         Statement("children_of", OF, None),
         Statement("children_one", ONE, None),
         Statement("children_results", RESULTS, None),
+        Statement("versions", VERSIONS, None),
+        Statement("running", RUNNING, plans.IN_ORDER),
+        Statement("group_parents", group_results.PARENTS, plans.IN_ORDER),
+        Statement("group_children", group_results.CHILDREN, plans.IN_ORDER),
     )
 }
 SLOTS = 50
@@ -236,4 +242,8 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         "children_of": {"parent": one and one[0]},
         "children_one": {"parent": one and one[0], "ordinal": 3},
         "children_results": {"parent": one and one[0], "after": 0, "limit": 100},
+        "versions": {"parents": [one[0]] * 2 if one else [], "key": None},
+        "running": {"parents": [one[0]] * 2 if one else []},
+        "group_parents": {"group": 3, "first": f"{0:032x}", "cells": 101, "most": 102},
+        "group_children": {"parents": [one and one[0]], "afters": [5], "lasts": [15]},
     }

@@ -15,8 +15,9 @@ from orchestrator.domain import ids
 from orchestrator.domain.states import ParentState
 from orchestrator.fanout import fan_out
 from orchestrator.store import groups, listing, parents
-from orchestrator.store.listing import GROUPED, LIST, ORDERED, STEP, Page, Wanted
+from orchestrator.store.listing import GROUPED, LIST, STEP, Page, Wanted
 from orchestrator.store.parents import NewParent
+from orchestrator.store.plans import IN_ORDER
 from tests import factories
 from tests.store.explained import Explained, Statement
 
@@ -220,8 +221,8 @@ def plans(server, maintenance, template) -> Iterator[dict[str, dict[Any, list[Ex
 
 
 STATEMENTS = {
-    "list": Statement("list", LIST, ORDERED),
-    "grouped": Statement("grouped", GROUPED, ORDERED),
+    "list": Statement("list", LIST, IN_ORDER),
+    "grouped": Statement("grouped", GROUPED, IN_ORDER),
 }
 STATES = (ALL, LIVE, (ParentState.EXPIRED,))
 LANES = (None, [3], [99])

@@ -192,6 +192,10 @@ INDEXES = {
     "children_of": {"child_pkey"},
     "children_one": {"child_pkey"},
     "children_results": {"child_pkey"},
+    "versions": {"parent_pkey", "child_pkey"},
+    "running": {"child_pkey"},
+    "group_parents": {"parent_grouped"},
+    "group_children": {"child_pkey"},
 }
 
 
@@ -247,6 +251,11 @@ BOUNDS = {
     ("children_of", "child"): 20,
     ("children_one", "child"): 1,
     ("children_results", "child"): 20,
+    ("versions", "child"): 40,
+    ("versions", "parent"): 2,
+    ("running", "child"): 40,
+    ("group_parents", "parent"): 102,
+    ("group_children", "child"): 10,
 }
 
 

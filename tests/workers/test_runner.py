@@ -3,6 +3,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 import psycopg
 import pytest
 from cachetools import LRUCache
@@ -32,6 +33,11 @@ CAPTURE = Capture(
 )
 
 
+NOTHING = msgspec.structs.replace(
+    CAPTURE, provenance=msgspec.structs.replace(CAPTURE.provenance, surface_present=False)
+)
+
+
 class Surface:
     """An adapter that captures when it is let to, and fails as it is told."""
 
@@ -56,7 +62,7 @@ class Surface:
             self.running -= 1
         if self.error:
             raise self.error
-        return CAPTURE
+        return NOTHING if request.query == "nothing" else CAPTURE
 
     async def close(self) -> None:
         pass
@@ -86,6 +92,15 @@ class Worker:
             return not self.runner.running
 
         await eventually(done)
+
+
+async def charged(connection, parent) -> int:
+    """The credits a parent was charged; its children say the same."""
+    told = "SELECT charged FROM parent WHERE id = %s"
+    cells = "SELECT sum(charged) FROM child WHERE parent_id = %s"
+    charge = int(await factories.scalar(connection, told, parent))
+    assert await factories.scalar(connection, cells, parent) == charge
+    return charge
 
 
 @pytest.fixture
@@ -236,14 +251,14 @@ async def test_a_capture_interrupted_before_it_began_is_given_back(connection, s
 
 
 async def test_what_a_cell_costs_is_charged_when_it_shows_something(connection, start):
-    """By the price at admission; the parent's charge is their sum."""
+    """By the price at admission; the parent's charge is their sum. An empty capture costs none."""
     (parent,) = await waiting(connection, 2, costs={"chatgpt": 3})
+    (empty,) = await waiting(connection, 2, costs={"chatgpt": 3}, query="nothing")
     async with start() as worker:
         worker.surface.released.set()
         await worker.runner.step()
-    assert (
-        await factories.scalar(connection, "SELECT charged FROM parent WHERE id = %s", parent) == 6
-    )
+    assert await charged(connection, parent) == 6
+    assert await charged(connection, empty) == 0
 
 
 async def test_a_plan_may_ask_for_fewer_attempts(connection, start):

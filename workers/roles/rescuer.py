@@ -1,4 +1,4 @@
-"""The rescuer takes back what dead nodes held: children, and places of callers."""
+"""The rescuer takes back what dead nodes held: children, places of callers and of watchers."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import structlog
 from psycopg_pool import AsyncConnectionPool
 
 from admission import leases
-from orchestrator.store import children, nodes, waits
+from orchestrator.store import children, nodes, waits, watchers
 from workers.signals import Signal
 
 LOOK_SECONDS = 1.0
@@ -40,6 +40,7 @@ class Rescuer:
                 rescued = await children.rescue(connection, most=MOST)
             forgotten = await waits.forget_dead(connection, most=MOST)
             await leases.forget_dead(connection)
+            await watchers.forget_dead(connection)
             buried = await nodes.bury(connection)
         if forgotten:
             _log.warning("callers.forgotten", callers=forgotten)
