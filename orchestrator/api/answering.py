@@ -22,7 +22,7 @@ from orchestrator.domain import ids, views
 from orchestrator.domain.documents import FlatResults, SyncResult
 from orchestrator.domain.envelope import Wire
 from orchestrator.domain.rows import ChildRow, ParentRow
-from orchestrator.store import children, parents
+from orchestrator.store import children, parents, standing
 from orchestrator.store.parents import Caller
 from orchestrator.submission import Accepted, Replayed
 from orchestrator.waits import Wait
@@ -130,6 +130,8 @@ async def _read(here: Services, question: Question, admitted: _Admitted) -> Repl
         if parent is None:
             return problems.job_not_found()  # erased while it was waited for
         rows = await children.results(connection, job, after=0, limit=parent.total)
+        queued = await standing.place(connection, parent)
+        obstacles = await standing.obstacles(connection, parent)
     where: Header = (b"location", f"/v1/jobs/{ids.text(job)}".encode())
     headers = (where, *admitted.headers)
     if parent.state.ended:
@@ -139,7 +141,7 @@ async def _read(here: Services, question: Question, admitted: _Admitted) -> Repl
         problem = denials.timed_out(ids.text(job))
         return problem._replace(headers=(*problem.headers, *admitted.headers))
     again: Header = (b"retry-after", b"%d" % retry_after(here.pace.seconds(key.id)))
-    read = views.job_read(parent, rows)
+    read = views.job_read(parent, rows, queued=queued, obstacles=obstacles)
     return document(read, status=202, headers=(*headers, again, *question.applied))
 
 

@@ -17,21 +17,14 @@ from orchestrator.api.replies import Header, Reply, document
 from orchestrator.api.requests import Asked
 from orchestrator.domain import ids
 from orchestrator.domain.envelope import Wire
+from orchestrator.domain.many import BatchJob
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region, tokens
-from orchestrator.domain.states import ParentState, ParentStatus
+from orchestrator.domain.states import ParentState
 from orchestrator.submission import Accepted, Outcome, Outcomes, Replayed, Withheld
 
 MOST_CHILD_IDS = 50_000
 FULL = Code.QUEUE_CAPACITY_EXCEEDED
-
-
-class BatchJob(Wire):
-    """A stored submission; `children` is null where the batch has more than 50,000 in all."""
-
-    id: str
-    status: ParentStatus
-    children: tuple[str, ...] | None
 
 
 class BatchItem(Wire):

@@ -13,48 +13,10 @@ from orchestrator.api.problems import Problem
 from orchestrator.api.replies import Reply, document
 from orchestrator.api.schemas import GROUP
 from orchestrator.api.steering import unasked
-from orchestrator.domain.envelope import Wire
+from orchestrator.domain.many import CellsByStatus, GroupView, Matched, ParentsByStatus
 from orchestrator.store import group_actions, groups
 
 AnyRequest = Request[Any, Any, Any]
-
-
-class ParentsByStatus(Wire):
-    """Parents of a group by status."""
-
-    queued: int
-    processing: int
-    completed: int
-    partial: int
-    failed: int
-    canceled: int
-    expired: int
-
-
-class CellsByStatus(Wire):
-    """Cells of a group's parents by status; those of a waiting parent are queued."""
-
-    queued: int
-    processing: int
-    completed: int
-    failed: int
-    canceled: int
-    expired: int
-
-
-class GroupView(Wire):
-    """The answer to `GET /v1/groups/{group}`."""
-
-    group: str
-    parents: ParentsByStatus
-    cells: CellsByStatus
-
-
-class Matched(Wire):
-    """What was asked of a group is stored; it is for so many parents."""
-
-    group: str
-    matched: int
 
 
 @get("/v1/groups/{group:str}")

@@ -8,7 +8,7 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from admission.keys import Key
-from orchestrator.api import answering, asking, problems, queries, reading, services, streams
+from orchestrator.api import answering, asking, polling, problems, queries, reading, services
 from orchestrator.api.problems import Fault, Problem
 from orchestrator.api.replies import Reply, document
 from orchestrator.api.services import Services
@@ -59,7 +59,7 @@ async def read(request: AnyRequest) -> Reply:
     match ids.read(scope["path_params"]["job"]):
         case ParentId(parent):
             here = services.of(scope)
-            held = await streams.hold(here, key, parent, seconds=wait, receive=request.receive)
+            held = await polling.hold(here, key, parent, seconds=wait, receive=request.receive)
             found = document(held) if held else await _parent(here, key, parent)
         case ChildId() as child:
             found = await _child(services.of(scope), key, child, flat=flat)

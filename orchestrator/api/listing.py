@@ -16,10 +16,9 @@ from orchestrator.api.problems import Fault
 from orchestrator.api.replies import Reply, document
 from orchestrator.api.schemas import GROUP, SURFACE
 from orchestrator.domain import listed
-from orchestrator.domain.documents import ParentJob
-from orchestrator.domain.envelope import Wire
+from orchestrator.domain.many import Jobs
 from orchestrator.domain.states import ParentState, ParentStatus
-from orchestrator.store import groups, listing
+from orchestrator.store import groups, lanes, listing
 from orchestrator.store.listing import Wanted
 
 STATUSES: tuple[ParentStatus, ...] = get_args(ParentStatus)
@@ -31,17 +30,6 @@ MOMENT = re.compile(
 )
 LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 64, 512
 Value = TypeVar("Value")
-
-
-class Jobs(Wire):
-    """A page of parents, newest first.
-
-    A page may be short, or empty, and not be the last: only where `next_cursor` is null is the
-    end. Positions are not said in lists.
-    """
-
-    jobs: tuple[ParentJob, ...]
-    next_cursor: str | None
 
 
 class Asked(NamedTuple):
@@ -84,7 +72,7 @@ async def _wanted(connection: AsyncConnection, key: Key, asked: Asked) -> Wanted
         if (group_id := known.get((key.id, asked.group))) is None:
             return None
     if asked.surface is not None or asked.region is not None:
-        lane_ids = await listing.lanes_of(connection, surface=asked.surface, country=asked.region)
+        lane_ids = await lanes.of(connection, surface=asked.surface, country=asked.region)
         if not lane_ids:
             return None
     states = [state for state in ParentState if asked.status in {None, state.wire}]

@@ -11,7 +11,7 @@ from orchestrator.api import between, bodies, wording
 from orchestrator.api.between import Rules
 from orchestrator.api.problems import Fault
 from orchestrator.api.schemas import SURFACE, SubmitRequest, SurfaceRequest
-from orchestrator.domain.plan import Plan
+from orchestrator.domain.plan import NO_DELAY, Plan
 from orchestrator.domain.regions import Region
 
 MOST_FAULTS = 100
@@ -98,7 +98,7 @@ def _of(request: SubmitRequest | SurfaceRequest, surfaces: list[str], otherwise:
         regions=regions,
         priority=request.priority or DEFAULT_PRIORITY,
         max_attempts=request.max_attempts,
-        delay=request.delay or 0.0,  # -0.0 too
+        delay=request.delay or NO_DELAY,  # -0.0 too
         deadline=request.deadline,
         finish=None if enough == len(surfaces) * len(regions) else enough,
         group=request.group,

@@ -19,21 +19,14 @@ from orchestrator.api.replies import NOTHING, Header, Reply, document
 from orchestrator.api.retries import RetryRequest
 from orchestrator.api.services import Services
 from orchestrator.domain import ids
-from orchestrator.domain.envelope import Wire
 from orchestrator.domain.ids import ChildId, ParentId
+from orchestrator.domain.many import Cleared
 from orchestrator.store import parents, steering
 from orchestrator.store.steering import Again, Canceled, Erased, NotCancelable, NotRetryable
 
 AnyRequest = Request[Any, Any, Any]
 JobId = ParentId | ChildId
 Steer = Callable[[Services, Key, JobId], Awaitable[Reply | Problem]]
-
-
-class Cleared(Wire):
-    """The answer to `DELETE /v1/async/queue`: how many parents were canceled."""
-
-    cleared: int
-    success: bool = True
 
 
 @post("/v1/jobs/{job:str}/cancel")

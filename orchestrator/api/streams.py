@@ -1,10 +1,9 @@
-"""Watching over HTTP: the events of a parent, the snapshot as it changes, a read that is held.
+"""Watching over HTTP: the events of a parent, and the snapshot as it changes.
 
 An event's id says all that was seen up to it, so that whoever comes back with `Last-Event-ID`, to
 this process or another, before or after a restart, goes on where they were.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -28,7 +27,6 @@ from orchestrator.patience import DATABASE_AWAY
 from orchestrator.store import watchers
 from orchestrator.store.watchers import Version
 from orchestrator.watchers import MOST
-from orchestrator.watching import Watch
 
 AnyRequest = Request[Any, Any, Any]
 CROWDED_SECONDS = 15
@@ -139,47 +137,6 @@ async def _snapshots(scope: Scope) -> AsyncGenerator[bytes]:
                 if not await _welcome(scope):
                     return
                 yield sse.HEARTBEAT
-
-
-async def hold(
-    here: Services, key: Key, parent: UUID, *, seconds: int, receive: Receive
-) -> JobRead | None:
-    """Wait until this parent changes, and say what it is like then.
-
-    None when there is nothing to wait for: it is not there, it has ended or the key has all its
-    places taken; when nothing has changed for so long; and when the caller left.
-    """
-    if not seconds:
-        return None
-    async with here.pool.connection() as connection:
-        known = await watchers.versions(connection, [parent], key_id=key.id)
-    version = known.get(parent)
-    if version is None or version.ended:
-        return None
-    async with here.watchers.place(key.id) as placed:
-        if not placed:
-            return None
-        with here.jobs.watch(Job(key.id, parent), version) as watch:
-            return await _first(watch, seconds, receive)
-
-
-async def _first(watch: Watch[JobRead], seconds: int, receive: Receive) -> JobRead | None:
-    """The first news, unless the caller leaves before."""
-    async with asyncio.TaskGroup() as tasks:
-        leaving = tasks.create_task(_gone(receive))
-        telling = tasks.create_task(watch.news(seconds))
-        await asyncio.wait((telling, leaving), return_when=asyncio.FIRST_COMPLETED)
-        leaving.cancel()
-        telling.cancel()
-    if telling.cancelled():
-        return None
-    news = telling.result()
-    return news.body if news else None
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _welcome(scope: Scope) -> bool:

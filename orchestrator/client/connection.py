@@ -1,6 +1,8 @@
 """One HTTP connection pool to a server, and its replies as records or as one exception."""
 
 import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -59,21 +61,35 @@ class Connection:
 
     async def typed(self, kind: type[T], method: str, path: str, **request: Any) -> T:
         """The reply as this record; `ApiError` when it is not one."""
-        response = await self.send(method, path, **request)
-        try:
-            return msgspec.json.decode(response.content, type=kind)
-        except msgspec.DecodeError:
-            raise not_understood(response) from None
+        return decoded(kind, await self.send(method, path, **request))
 
     async def send(self, method: str, path: str, **request: Any) -> httpx.Response:
         """The reply; `ApiError` for a refusal and for no reply at all."""
+        async with self.stream(method, path, **request) as response:
+            await response.aread()
+        return response
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, **request: Any
+    ) -> AsyncGenerator[httpx.Response]:
+        """The reply, its body still to come; `ApiError` too when the body is cut off."""
         try:
-            response = await self._http.request(method, path, **request)
+            async with self._http.stream(method, path, **request) as response:
+                if response.is_error or response.is_redirect:
+                    await response.aread()
+                    raise refused(response)
+                yield response
         except httpx.UnsupportedProtocol as error:
             said = named(self.url)
             raise ConfigError(f"PARALLAX_URL {said!r} is not usable: {error}") from None
         except httpx.TransportError as error:
             raise unreachable(self.url, error) from None
-        if response.is_error or response.is_redirect:
-            raise refused(response)
-        return response
+
+
+def decoded(kind: type[T], response: httpx.Response, part: bytes | None = None) -> T:
+    """The reply, or this part of it, as a record; `ApiError` when it is not one."""
+    try:
+        return msgspec.json.decode(response.content if part is None else part, type=kind)
+    except msgspec.DecodeError:
+        raise not_understood(response) from None

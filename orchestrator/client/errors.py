@@ -24,14 +24,17 @@ class Fault(Wire):
     message: str
 
 
-class _Error(Wire):
+class ErrorBody(Wire):
+    """What the server says of a refusal, of a request or of one item of a batch."""
+
     code: str
     message: str
+    status: int | None = None
     details: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Body(Wire):
-    error: _Error
+    error: ErrorBody
 
 
 class ApiError(ParallaxError):
@@ -69,13 +72,24 @@ def refused(response: httpx.Response) -> ApiError:
         error = msgspec.json.decode(response.content, type=_Body).error
     except msgspec.DecodeError:
         return not_understood(response)
+    named = _retry_after(error)
+    header = whole(response.headers.get("Retry-After"))
+    return _told(error, response.status_code, header if named is None else named)
+
+
+def rejected(error: ErrorBody) -> ApiError:
+    """The error of one item of a batch."""
+    return _told(error, error.status, _retry_after(error))
+
+
+def _told(error: ErrorBody, status: int | None, retry_after: float | None) -> ApiError:
     return ApiError(
         error.code,
         error.message,
-        status=response.status_code,
-        retry_after=_retry_after(response, error),
+        status=status,
+        retry_after=retry_after,
         details=bytes(error.details),
-        faults=_faults(error) if response.status_code == _INVALID else (),
+        faults=_faults(error) if status == _INVALID else (),
     )
 
 
@@ -89,7 +103,7 @@ def not_understood(response: httpx.Response) -> ApiError:
         NOT_UNDERSTOOD,
         message,
         status=response.status_code,
-        retry_after=_whole(response.headers.get("Retry-After")),
+        retry_after=whole(response.headers.get("Retry-After")),
     )
 
 
@@ -109,22 +123,21 @@ def named(url: str) -> str:
     return re.sub("//.*@", "//", url).partition("?")[0]
 
 
-def _faults(error: _Error) -> tuple[Fault, ...]:
+def _faults(error: ErrorBody) -> tuple[Fault, ...]:
     try:
         return msgspec.json.decode(error.details, type=tuple[Fault, ...])
     except msgspec.DecodeError:
         return ()
 
 
-def _retry_after(response: httpx.Response, error: _Error) -> float | None:
+def _retry_after(error: ErrorBody) -> float | None:
     try:
         named = msgspec.json.decode(error.details, type=_Details | None)
     except msgspec.DecodeError:
-        named = None  # a list of validation faults
-    if named is not None and named.retry_after_seconds is not None:
-        return named.retry_after_seconds
-    return _whole(response.headers.get("Retry-After"))
+        return None  # a list of validation faults
+    return named.retry_after_seconds if named else None
 
 
-def _whole(seconds: str | None) -> float | None:
+def whole(seconds: str | None) -> float | None:
+    """The seconds of a `Retry-After`; None when it is none, or a date."""
     return float(seconds) if seconds is not None and seconds.isdecimal() else None

@@ -1,8 +1,12 @@
-"""What the server answers besides the documents about jobs (`orchestrator.domain.documents`)."""
+"""What the server answers besides the documents about jobs (`orchestrator.domain`)."""
+
+from dataclasses import dataclass
 
 import msgspec
 
+from orchestrator.client.errors import ApiError, ErrorBody
 from orchestrator.domain.envelope import Method, Wire
+from orchestrator.domain.many import BatchJob
 
 
 class ResultsPage(Wire):
@@ -33,3 +37,26 @@ class Health(Wire):
 
     status: str
     schema_version: str
+
+
+class BatchItem(Wire):
+    """What the server says of one item of a batch."""
+
+    index: int
+    job: BatchJob | None = None
+    error: ErrorBody | None = None
+
+
+class BatchAnswer(Wire):
+    """What the server says of each item, in order."""
+
+    items: tuple[BatchItem, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of the item at this index: the stored job, or why it was refused."""
+
+    index: int
+    job: BatchJob | None
+    error: ApiError | None

@@ -8,6 +8,9 @@ import msgspec
 
 from orchestrator.domain.regions import Region, tokens
 
+NO_DELAY = 0.0
+"""This very object: a default is left out of JSON, and so of fingerprints, by identity."""
+
 
 class Cell(NamedTuple):
     """One place a parent looks from, before it is a child. Ordinals count from 1, surface-major."""
@@ -31,7 +34,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     regions: tuple[Region, ...]
     priority: int = 5
     max_attempts: int | None = None
-    delay: float = 0.0
+    delay: float = NO_DELAY
     deadline: float | None = None
     finish: int | None = None
     group: str | None = None

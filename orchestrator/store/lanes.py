@@ -129,6 +129,19 @@ async def cut_off(connection: AsyncConnection) -> dict[Place, float]:
     return {Place(surface, country): seconds async for surface, country, seconds in cursor}
 
 
+OF = """
+SELECT id FROM lane
+WHERE (%(surface)s::text IS NULL OR surface = %(surface)s::text)
+  AND (%(country)s::text IS NULL OR country = %(country)s::text)
+"""
+
+
+async def of(connection: AsyncConnection, *, surface: str | None, country: str | None) -> list[int]:
+    """The ids of the lanes of this surface and country, where they are given."""
+    cursor = await connection.execute(OF, {"surface": surface, "country": country})
+    return [lane async for (lane,) in cursor]
+
+
 ASKED = """
 SELECT l.surface, sum(i.asked)::int8
 FROM inflight i

@@ -122,23 +122,9 @@ ORDER BY group_id DESC, id DESC
 LIMIT %(most)s
 """
 
-LANES = """
-SELECT id FROM lane
-WHERE (%(surface)s::text IS NULL OR surface = %(surface)s::text)
-  AND (%(country)s::text IS NULL OR country = %(country)s::text)
-"""
-
-
-async def lanes_of(
-    connection: AsyncConnection, *, surface: str | None, country: str | None
-) -> list[int]:
-    """The ids of the lanes of this surface and country, where they are given."""
-    cursor = await connection.execute(LANES, {"surface": surface, "country": country})
-    return [lane async for (lane,) in cursor]
-
-
 RUNNING = """
-SELECT id, (SELECT count(*)::int FROM child WHERE parent_id = id AND state = 'processing')
+SELECT id, (SELECT count(*)::int FROM child
+            WHERE parent_id = id AND lower(state) = 'processing')
 FROM unnest(%(parents)s::uuid[]) AS id
 """
 

@@ -21,7 +21,7 @@ AHEAD = """
 SELECT higher.n + same.n AS counted, rate.parents AS drain_per_second, now() AS now,
        CASE WHEN higher.n + same.n >= %(exact)s THEN
          (SELECT coalesce(sum(b.n * CASE WHEN b.priority > %(priority)s THEN 1 ELSE part.before END)
-                          / nullif(sum(all_b.n), 0), 0) * (u.depth - u.delayed)
+                          / nullif(max(all_b.n), 0), 0) * (u.depth - u.delayed)
           FROM backlog b, (SELECT sum(n) AS n FROM backlog WHERE key_id = %(key)s) AS all_b,
                (SELECT coalesce(extract(epoch FROM %(created_at)s - ends.first)
                                 / nullif(extract(epoch FROM ends.last - ends.first), 0), 0)

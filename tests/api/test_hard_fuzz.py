@@ -14,15 +14,18 @@ from orchestrator.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
+ENDLESS = "/v1/async/status/stream"
 OPERATIONS = [
     (method.upper(), path)
     for path, methods in openapi.document()["paths"].items()
     for method in methods
+    if path != ENDLESS
 ]
 HEADERS = ("content-type", "content-length", "content-encoding", "accept", "prefer")
 HEADERS += ("idempotency-key", "x-request-id", "transfer-encoding", "expect", "host")
-HEADERS += ("x-reservation",)
-PARAMETERS = ("mode", "view", "limit", "cursor", "ready", "atomic")
+HEADERS += ("x-reservation", "last-event-id")
+PARAMETERS = ("mode", "view", "limit", "cursor", "ready", "atomic", "wait", "status", "surface")
+PARAMETERS += ("region", "group", "metadata.k", "createdAfter", "createdBefore")
 VALID = {"query": "shoes", "surfaces": ["chatgpt"], "regions": ["US"], "priority": 5}
 FIELDS = (*VALID, "prompt", "country", "city", "language", "maxAttempts", "options", "metadata")
 FIELDS += ("idempotencyKey", "delay", "deadline", "finish", "group", "maxCredits")

@@ -297,6 +297,8 @@ async def test_the_work_behind_a_404_is_the_same(foreign, wire, client_of, opera
         }
         (kind,) = kinds.keys() & set(operation.parameters)
         assert kinds[kind][1] in unknown[kinds[kind][0]]
+        alike = {walls.GROUP} if kind == "group" else walls.ID_KINDS  # any text names a group
         for label, job in foreign.items():
-            said = await wire.during(way.ask(client, job))
-            assert said == unknown[walls.kind(job)], label
+            if walls.kind(job) in alike:
+                said = await wire.during(way.ask(client, job))
+                assert said == unknown[walls.kind(job)], label

@@ -32,7 +32,7 @@ VALUES = {
 
 NEVER = "job_06h00r4h1trtr7pjt7b69j1f04"
 NEVER_HELD = ids.HELD + NEVER.removeprefix(ids.PREFIX)
-NO_GROUP = "okapi-group"
+NO_GROUP = "quokka-group"
 ABSENT = {
     "unknown group": NO_GROUP,
     "unknown parent": NEVER,

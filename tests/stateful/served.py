@@ -12,11 +12,14 @@ import msgspec
 from admission.keys import Issued, Key
 from orchestrator.domain.plan import Plan, encode
 from orchestrator.domain.snapshot import Snapshot
+from orchestrator.store import parents
 from orchestrator.store.parents import Caller
 from orchestrator.surfaces import SurfaceDescriptor
 from tests.stateful import looking, wire
 from tests.stateful.calls import LONG_WAIT, Call, Calls, Like
 from tests.stateful.deciding import Asked, Held, Told
+from tests.stateful.ordering import Client
+from tests.stateful.orders import Cancel, Erase, Order, Retry
 from tests.stateful.records import CallerRow
 from tests.stateful.strategies import Asking, gathered, pick
 from tests.stateful.wire import Process
@@ -29,7 +32,8 @@ CLEAN = """
 SET session_replication_role = replica;
 DELETE FROM child; DELETE FROM parent; DELETE FROM node WHERE kind = 'worker';
 DELETE FROM lane_load; DELETE FROM inflight; DELETE FROM backlog; DELETE FROM usage;
-DELETE FROM sync_wait;
+DELETE FROM sync_wait; DELETE FROM reservation;
+DELETE FROM parent_group; DELETE FROM group_usage; DELETE FROM group_action;
 DELETE FROM api_secret; DELETE FROM api_key;
 SET session_replication_role = origin
 """
@@ -38,6 +42,9 @@ UPDATE lane SET failures = 0, open_until = NULL WHERE failures <> 0 OR open_unti
 """
 NODE = """
 SELECT id FROM node WHERE kind = 'api' AND pid = %(pid)s ORDER BY id DESC LIMIT 1
+"""
+ENDED = """
+SELECT FROM parent WHERE id = %(parent)s AND finished_at IS NOT NULL
 """
 CALLERS = """
 SELECT w.id, w.parent_id, w.key_id, w.node, p.idempotency_key, p.payload::text
@@ -150,6 +157,15 @@ class Served(World):
         how = {"headers": {"Prefer": "wait=1"}} if preferred else {"mode": "?mode=sync"}
         answer = self._calls.counted(await self._post(door, asked, **how))
         return asked._replace(told=wire.told(answer)), answer
+
+    async def steer(self, order: Order) -> Any:
+        """Over HTTP, through one process after the other; DELETE is for what has ended only."""
+        if isinstance(order, Erase) and not await self.on(looking.rows, ENDED, parent=order.parent):
+            return await super().steer(order)
+        door = self.doors[next(self._queries) % len(self.doors)]
+        about = [order.parent] if isinstance(order, Cancel | Retry) else []
+        plans = await self.on(parents.plans_of, about)
+        return await Client(door.client, self._auth(order.key), plans).give(order)
 
     async def leave(self, callers: Sequence[int]) -> None:
         """Hang up."""

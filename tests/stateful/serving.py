@@ -1,18 +1,16 @@
 """The machine over HTTP, with two API processes: the test is client, worker and accident."""
 
-from typing import Any
-
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from admission.limits import Limits
 from orchestrator.domain import ids
-from orchestrator.domain.states import ParentState
+from orchestrator.domain.states import ChildState
 from tests.stateful import wire
 from tests.stateful.deciding import Held, explained
 from tests.stateful.machine import Machine
 from tests.stateful.served import Served
-from tests.stateful.strategies import asked, doors, indexes, picked
+from tests.stateful.strategies import doors, indexes, picked, prompt_asked
 from tests.stateful.waiting import GROW_OLD
 
 MOST_KILLS = 1
@@ -23,7 +21,7 @@ class ServedMachine(Machine):
     """The same rules, but for those that are a process's own; calls are answered as they end."""
 
     world: Served
-    sweep = api_dies = strike = knock = None
+    sweep = api_dies = strike = knock = batch = None
 
     def __init__(self, world: Served) -> None:
         super().__init__(world)
@@ -37,7 +35,7 @@ class ServedMachine(Machine):
         super().pause()
         self.rows.breakers.clear()
 
-    @rule(one=asked, preferred=st.sampled_from([False, False, False, True]))
+    @rule(one=prompt_asked, preferred=st.sampled_from([False, False, False, True]))
     def wait_in_vain(self, one, preferred) -> None:
         """504, or 202 for who said how long: the job goes on, detached, and its place is free."""
         known = set(self.rows.parents)
@@ -63,15 +61,10 @@ class ServedMachine(Machine):
             row = self.rows.parents[parent]
             key = next(key for key in self.keys if key.id == row.key)
             said = self.world.run(self.world.read(key, ids.text(parent), door=door))
-            assert said["job"]["status"] == row.state
-            assert [child["status"] for child in said["children"]] == self.states(parent)
-
-    def states(self, parent: Any) -> list[str]:
-        row = self.rows.parents[parent]
-        if row.state is ParentState.QUEUED:
-            return ["queued"] * len(row.lanes)
-        cells = range(1, len(row.lanes) + 1)
-        return [self.rows.children[parent, ordinal].state.wire for ordinal in cells]
+            assert (said["job"]["status"], said["job"]["run"]) == (row.state.wire, row.run)
+            states = [ChildState(state).wire for state in self.rows.states(parent)]
+            assert [child["status"] for child in said["children"]] == states
+            assert sum(said["job"]["counts"].values()) == len(row.lanes)
 
     @rule(door=doors)
     def kill(self, door) -> None:

@@ -101,9 +101,9 @@ rushes = st.sampled_from(
     ]
 )
 names = st.sampled_from("abcdefgh")
+prompt_asked = st.builds(Asking, doors, indexes, prompt_plans, st.booleans(), st.none() | names)
 asked = st.one_of(
-    st.builds(Asking, doors, indexes, plans, st.just(value=False), st.none() | names),
-    st.builds(Asking, doors, indexes, prompt_plans, st.booleans(), st.none() | names),
+    st.builds(Asking, doors, indexes, plans, st.just(value=False), st.none() | names), prompt_asked
 )
 endings = st.sampled_from(["completed", "completed", "failed", "retry", "later", "given back"])
 some_ends = st.sampled_from([RETRYABLE, RETRYABLE, ("canceled",), ("failed", "expired")])

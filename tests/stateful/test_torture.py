@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from psycopg import AsyncConnection, IsolationLevel
+from psycopg import AsyncConnection
 
 from admission import keys
 from admission.limits import Limits
@@ -17,6 +17,7 @@ from orchestrator.store import children, counters, delays, nodes, surfaces, wait
 from orchestrator.store.children import Completed, Fence
 from orchestrator.store.nodes import NewNode
 from orchestrator.surfaces import SurfaceDescriptor
+from tests.stateful.audits import NOT_ADDING_UP, audit
 from tests.stateful.nursery import Nursery, nursery
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 SECONDS = float(os.environ.get("PARALLAX_TEST_TORTURE_SECONDS", "25"))
 CLIENTS = int(os.environ.get("PARALLAX_TEST_TORTURE_CLIENTS", "4"))
 KILL_SECONDS = 0.25
-STEERED = {"Cancel: Canceled", "Retry: Retried", "Retry: Refusal", "Erase: Erased", "Clear: int"}
+STEERED = {"Cancel: Canceled", "Retry: Retried", "Erase: Erased", "Clear: int"}
 NAMES = tuple(f"surface{n}" for n in range(4))
 _log = logging.getLogger(__name__)
 
@@ -36,83 +37,12 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'parallax'
 ORDER BY random() LIMIT 1
 """
-PAST_A_LIMIT = """
-WITH sync AS (
-  SELECT u.key_id, u.sync_limit, u.detached,
-         (SELECT count(*) FROM sync_wait w WHERE w.key_id = u.key_id) AS callers,
-         (SELECT count(*) FROM parent p WHERE p.key_id = u.key_id AND p.mode <> 'async'
-                                          AND p.finished_at IS NULL) AS unfinished
-  FROM usage u)
-SELECT 'depth', key_id, depth, capacity FROM usage WHERE depth > capacity
-UNION ALL SELECT 'sync', key_id, callers + greatest(0, detached - sync_limit), sync_limit FROM sync
-          WHERE callers + greatest(0, detached - sync_limit) > sync_limit
-UNION ALL SELECT 'unfinished', key_id, unfinished, 2 * sync_limit FROM sync
-          WHERE unfinished > 2 * sync_limit
-UNION ALL SELECT 'key', key_id, processing, concurrency + sync_limit FROM usage
-          WHERE processing > concurrency + sync_limit
-UNION ALL SELECT 'key, async', key_id, processing - sync_processing, concurrency FROM usage
-          WHERE processing - sync_processing > concurrency
-UNION ALL SELECT 'lane', l.id, x.processing, l.concurrency FROM lane l
-          JOIN lane_load x ON x.lane_id = l.id WHERE x.processing > l.concurrency
-UNION ALL SELECT 'lane, async', l.id, x.processing - x.sync_processing, l.concurrency FROM lane l
-          JOIN lane_load x ON x.lane_id = l.id
-          WHERE x.processing - x.sync_processing > l.concurrency - (l.concurrency >= 4)::int
-"""
-FORGOTTEN = """
-SELECT id, key_id FROM parent p
-WHERE mode = 'sync' AND finished_at IS NULL
-  AND NOT EXISTS (SELECT FROM sync_wait w WHERE w.parent_id = p.id)
-"""
-# Cells of a parent that waits and are to run again still tell of the run before; those of one that
-# ended while it waited may have no rows: it says what they ended as.
-NOT_ADDING_UP = """
-SELECT p.id, p.state, p.total, p.done, p.failed, p.canceled, p.expired, c.*
-FROM (SELECT *, state IN ('queued', 'delayed') AS waits FROM parent) AS p
-LEFT JOIN LATERAL (
-  SELECT count(*) AS n, count(*) FILTER (WHERE finished_at IS NOT NULL) AS ended,
-         count(*) FILTER (WHERE state = 'failed') AS failed,
-         count(*) FILTER (WHERE state = 'canceled') AS canceled,
-         count(*) FILTER (WHERE state = 'expired') AS expired,
-         count(*) FILTER (WHERE state IN ('queued', 'retrying') AND (stop IS NOT NULL
-                                                                     OR p.stop IS NOT NULL))
-           AS startable, sum(charged) AS charged
-  FROM child
-  WHERE parent_id = p.id AND NOT (p.waits AND ordinal = ANY(coalesce(p.todo, '{}')))) AS c ON true
-CROSS JOIN LATERAL (
-  SELECT CASE WHEN p.finished_at IS NULL THEN 0 ELSE p.total - c.n END AS missing) AS m
-WHERE c.startable > 0 OR p.charged <> coalesce(c.charged, 0)
-   OR CASE WHEN p.waits THEN c.n <> p.total - coalesce(cardinality(p.todo), p.total)
-           WHEN p.state = 'processing' THEN c.n <> p.total
-           ELSE m.missing > 0 AND p.stop IS NULL END
-   OR c.ended + m.missing <> p.done OR c.failed <> p.failed
-   OR c.canceled + m.missing * coalesce((p.stop = 'canceled')::int, 0) <> p.canceled
-   OR c.expired + m.missing * coalesce((p.stop = 'expired')::int, 0) <> p.expired
-   OR (p.finished_at IS NOT NULL) <> (p.done = p.total)
-   OR p.state <> rolled_up(CASE WHEN p.waits THEN p.state ELSE 'processing' END, p.total, p.done,
-                           p.failed, p.canceled, p.expired, p.finish,
-                           p.cancel_requested_at IS NOT NULL)
-"""
 RUNS = """
 SELECT id::text, run FROM parent
 """
 KEPT = """
 SELECT parent_id::text, ordinal, (result ->> 'by')::int8 FROM child
 """
-
-
-async def audit(url: str, faults: list[Any], done: asyncio.Event) -> int:
-    """Recount everything in snapshots; how many."""
-    audits = 0
-    async with await AsyncConnection.connect(url, autocommit=True) as connection:
-        await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-        while not done.is_set():
-            async with connection.transaction():
-                faults += await counters.differences(connection)
-                for check in (PAST_A_LIMIT, NOT_ADDING_UP, FORGOTTEN):
-                    faults += await (await connection.execute(check)).fetchall()
-            audits += 1
-            await asyncio.sleep(0.02)
-    return audits
 
 
 async def torment(connection: AsyncConnection, made: Nursery) -> int:
@@ -200,7 +130,7 @@ async def test_nothing_is_lost_doubled_or_stuck_whoever_dies(database):
         await acknowledged(connection, made)
         assert admitted > 100
         assert told["Replayed"] > 20
-        assert STEERED <= set(made.all_told("ordered"))
+        assert set(made.all_told("ordered")) >= STEERED
         assert await (await connection.execute("SELECT FROM sync_wait")).fetchall() == []
         assert kills > SECONDS
 

@@ -55,7 +55,15 @@ def body(plan: Plan, name: str | None) -> dict[str, Any]:
         for region in plan.regions
     ]
     asked = {"query": plan.query, "surfaces": plan.surfaces, "priority": plan.priority}
-    return {**asked, "regions": regions} | ({"idempotencyKey": name} if name else {})
+    perhaps = {
+        "idempotencyKey": name,
+        "delay": plan.delay or None,
+        "deadline": plan.deadline,
+        "finish": plan.finish and {"atLeast": plan.finish},
+        "group": plan.group,
+    }
+    given = {field: value for field, value in perhaps.items() if value is not None}
+    return {**asked, "regions": regions, **given}
 
 
 def told(answer: httpx.Response) -> Told:
@@ -72,7 +80,7 @@ def told(answer: httpx.Response) -> Told:
             assert said["error"]["code"] == "IDEMPOTENCY_CONFLICT"
             return Conflict(_parent(said["error"]["details"]["jobId"]))
         case 429:
-            return _refusal(said["error"], answer.headers)
+            return refusal(said["error"], answer.headers)
         case 504:
             assert said["error"]["code"] == "SURFACE_TIMEOUT"
             assert parent(answer) == _parent(said["error"]["details"]["jobId"])
@@ -97,7 +105,8 @@ def _known(answer: httpx.Response, job: str, status: str) -> Told:
     )
 
 
-def _refusal(error: dict[str, Any], headers: Mapping[str, str]) -> Refusal:
+def refusal(error: dict[str, Any], headers: Mapping[str, str]) -> Refusal:
+    """A 429 as what it stands for."""
     details = error["details"]
     assert headers["Retry-After"] == str(details["retryAfterSeconds"])
     trio = [int(headers[f"X-Concurrency-{name}"]) for name in ("Limit", "Running", "Queued")]

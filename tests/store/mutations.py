@@ -32,6 +32,7 @@ from tests.store.mutating import (
     swap,
     usage_last,
 )
+from tests.store.mutations_steering import STEER
 from tests.store.mutations_sync import SYNC
 
 NO_LOCK = ('        await connection.execute(LOCK, {"lock": LOCK_ID})\n', "")
@@ -232,7 +233,8 @@ MUTATIONS = (
 
 def main(words: list[str]) -> int:
     """Print guard and test, one line each."""
-    chosen = [m for m in MUTATIONS + SYNC if not words or any(word in m.guard for word in words)]
+    every = MUTATIONS + SYNC + STEER
+    chosen = [m for m in every if not words or any(word in m.guard for word in words)]
     unnoticed = 0
     with (
         tempfile.TemporaryDirectory(prefix="parallax-mutations-") as place,

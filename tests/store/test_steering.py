@@ -363,6 +363,20 @@ async def test_a_retry_of_what_was_canceled_in_the_queue_runs_all_of_it(connecti
     assert await fan_out(connection) == 2
 
 
+async def test_a_retry_of_one_cell_leaves_the_others_as_they_ended(connection, owner, lane):
+    """Also those that ended in the queue, without a row; they can be retried later."""
+    parent = await factories.parent(connection, owner, [lane] * 3)
+    await cancel(connection, owner, parent)
+    await retry(connection, owner, parent, ordinal=1)
+    await fan_out(connection)
+    await factories.complete(connection, await factories.claim(connection))
+    assert await factories.states(connection, parent) == ["completed", "canceled", "canceled"]
+    assert (await row(connection, owner, parent)).state is ParentState.PARTIAL
+    found = await retry(connection, owner, parent)
+    assert isinstance(found, Again)
+    assert list(found.todo) == [2, 3]
+
+
 async def test_a_retry_that_waits_can_be_canceled(connection, owner, lane):
     """Its cells end canceled, and tell nothing of the run before."""
     parent = await factories.parent(connection, owner, [lane, lane])

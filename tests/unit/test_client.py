@@ -1,10 +1,13 @@
 """The client against a transport of the test's own."""
 
+from datetime import datetime, timedelta, timezone
+
 import httpx
 import msgspec
 import pytest
 
 from orchestrator.client import ApiError, Client, pace
+from orchestrator.client.lines import Events, Lines
 from orchestrator.errors import ConfigError, ParallaxError
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +64,45 @@ async def test_a_submission_leaves_out_what_was_not_said():
     assert reply.job_id == "job_1"
     assert msgspec.json.decode(made[0].content) == {"query": "q", "surfaces": ["a"]}
     assert made[0].headers["Authorization"] == "Bearer sk"
+
+
+async def test_a_submission_says_all_it_is_told_to():
+    """Each field under its name, the reservation in its header."""
+    accepted = {"jobId": "job_1", "status": "queued", "children": [], "warnings": []}
+    asking, made = replaying(httpx.Response(202, json=accepted))
+    async with asking:
+        await asking.submit(
+            "q",
+            surfaces=["a"],
+            regions=["US", {"country": "GB"}],
+            priority=1,
+            delay=0,
+            deadline=9.5,
+            max_attempts=2,
+            finish_at_least=1,
+            group="g",
+            max_credits=0,
+            options={"a": {"b": 1}},
+            metadata={"k": "v"},
+            idempotency_key="i",
+            reservation="res_1",
+        )
+    assert msgspec.json.decode(made[0].content) == {
+        "query": "q",
+        "surfaces": ["a"],
+        "regions": ["US", {"country": "GB"}],
+        "priority": 1,
+        "delay": 0,
+        "deadline": 9.5,
+        "maxAttempts": 2,
+        "finish": {"atLeast": 1},
+        "group": "g",
+        "maxCredits": 0,
+        "options": {"a": {"b": 1}},
+        "metadata": {"k": "v"},
+        "idempotencyKey": "i",
+    }
+    assert made[0].headers["X-Reservation"] == "res_1"
 
 
 async def test_a_refusal_carries_what_a_caller_can_act_on():
@@ -166,13 +208,55 @@ async def test_results_come_page_by_page_in_order():
     assert [request.url.params.get("cursor") for request in made] == [None, "c/1"]
 
 
-async def test_an_id_cannot_lead_to_another_address():
+@pytest.mark.parametrize(
+    ("call", "path"),
+    [
+        (lambda asking: asking.job("../key?x=1"), b"/v1/jobs/..%2Fkey%3Fx%3D1"),
+        (lambda asking: asking.cancel("a/b"), b"/v1/jobs/a%2Fb/cancel"),
+        (lambda asking: asking.group("../x"), b"/v1/groups/..%2Fx"),
+        (lambda asking: asking.retry_group("a?b"), b"/v1/groups/a%3Fb/retry"),
+        (lambda asking: asking.release("../queue"), b"/v1/async/reservations/..%2Fqueue"),
+    ],
+)
+async def test_an_id_cannot_lead_to_another_address(call, path):
     """Whatever is given as an id stays one part of the path."""
     asking, made = replaying(refusal(404, code="JOB_NOT_FOUND", message="no such job"))
     async with asking:
         with pytest.raises(ParallaxError):
-            await asking.job("../key?x=1")
-    assert made[0].url.raw_path == b"/v1/jobs/..%2Fkey%3Fx%3D1"
+            await call(asking)
+    assert made[0].url.raw_path == path
+
+
+async def test_jobs_come_page_by_page_with_their_filters():
+    """Each filter under its name in every request, with the cursor of the page before."""
+    asking, made = replaying(
+        httpx.Response(200, json={"jobs": [JOB], "nextCursor": "c"}),
+        httpx.Response(200, json={"jobs": [], "nextCursor": None}),
+    )
+    noon = datetime(2026, 1, 5, 12, tzinfo=timezone(timedelta(hours=1)))
+    async with asking:
+        found = asking.jobs(
+            status="queued",
+            surface="a",
+            region="US",
+            group="g",
+            metadata={"k": "v"},
+            created_after=noon,
+            created_before=noon,
+        )
+        assert [job.id async for job in found] == ["job_1"]
+    first, second = (dict(request.url.params) for request in made)
+    assert first == {
+        "status": "queued",
+        "surface": "a",
+        "region": "US",
+        "group": "g",
+        "metadata.k": "v",
+        "createdAfter": "2026-01-05T12:00:00+01:00",
+        "createdBefore": "2026-01-05T12:00:00+01:00",
+        "limit": "100",
+    }
+    assert second == first | {"cursor": "c"}
 
 
 def test_the_pace_slows_down_while_nothing_moves():
@@ -183,3 +267,54 @@ def test_the_pace_slows_down_while_nothing_moves():
     assert seconds[0] == pace.SHORTEST
     assert seconds == sorted(seconds)
     assert seconds[-1] == pace.LONGEST
+
+
+def test_a_server_that_is_away_is_waited_for_so_long():
+    """No reply, a proxy's 502 and 504, and 503 are waited for until the time is over."""
+    patient = pace.Patience(10, now=0)
+    for status in (None, 502, 503, 504):
+        assert patient.rest(ApiError("X", "x", status=status), now=9) == pace.AGAIN
+    named = ApiError("X", "x", status=503, retry_after=4)
+    assert patient.rest(named, now=6) == 4
+    with pytest.raises(ApiError, match="x"):
+        patient.rest(named, now=7)
+    patient.heard(now=7)
+    assert patient.rest(named, now=13) == 4
+
+
+def test_a_server_that_is_busy_is_waited_for_as_it_says():
+    """429 is a word of the server: it may come for as long as it likes."""
+    patient = pace.Patience(10, now=0)
+    busy = ApiError("X", "x", status=429, retry_after=60)
+    assert [patient.rest(busy, now=now) for now in (0, 60, 1000)] == [60, 60, 60]
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 500])
+def test_what_no_patience_mends_is_raised(status):
+    """At once, whatever it says of coming back."""
+    with pytest.raises(ApiError):
+        pace.Patience(10, now=0).rest(ApiError("X", "x", status=status, retry_after=1), now=0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_lines_are_whole_however_they_come(size):
+    """In parts of any size; only a line feed ends one, not the other breaks of Unicode."""
+    texts = ['{"a": "\u2028\x85\x0b"}', "", "x" * 50, "\r"]
+    body, lines = "\n".join([*texts, "cut off"]).encode(), Lines()
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    assert [line.decode() for part in parts for line in lines.feed(part)] == texts
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_events_are_whole_however_they_come(size):
+    """Comments are none, nor is one that was cut off; one space after a colon is not of a value."""
+    body = (
+        b": still here\n\nevent: child\nid: a\ndata: {}\n\n: still here\n\n"
+        b"event:parent\nid:b\ndata:  1:2\n\nevent: parent\nid: c\ndata: {}\n"
+    )
+    events = Events()
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    assert [event for part in parts for event in events.feed(part)] == [
+        ("child", "a", b"{}"),
+        ("parent", "b", b" 1:2"),
+    ]

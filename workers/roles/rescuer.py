@@ -46,8 +46,13 @@ class Rescuer:
             _log.warning("callers.forgotten", callers=forgotten)
         if buried:
             _log.warning("nodes.buried", nodes=buried)
-        if not (rescued.queued or rescued.failed):
+        if not (rescued.queued or rescued.failed or rescued.stopped):
             return 0.0 if forgotten == MOST else LOOK_SECONDS
-        _log.warning("children.rescued", queued=rescued.queued, failed=rescued.failed)
+        _log.warning(
+            "children.rescued",
+            queued=rescued.queued,
+            failed=rescued.failed,
+            stopped=rescued.stopped,
+        )
         self._ready()
         return 0.0

@@ -14,8 +14,6 @@ from orchestrator.api.account import KeyView, UsageView
 from orchestrator.api.batch import BatchAnswer
 from orchestrator.api.batching import BatchRequest
 from orchestrator.api.capacity import Health, Surfaces
-from orchestrator.api.groups import GroupView, Matched
-from orchestrator.api.listing import Jobs
 from orchestrator.api.openapi import errors, examples
 from orchestrator.api.openapi.headers import COMMON, HEADERS, RATE
 from orchestrator.api.openapi.headers import described as headers
@@ -27,7 +25,6 @@ from orchestrator.api.preflight import PreflightRequest
 from orchestrator.api.problems import ErrorDocument
 from orchestrator.api.retries import RetryRequest
 from orchestrator.api.schemas import SubmitRequest, SurfaceRequest
-from orchestrator.api.steering import Cleared
 from orchestrator.domain.documents import (
     Accepted,
     Envelope,
@@ -37,6 +34,7 @@ from orchestrator.domain.documents import (
     Results,
     SyncResult,
 )
+from orchestrator.domain.many import Cleared, GroupView, Jobs, Matched
 from orchestrator.domain.preflight import Preflight
 from orchestrator.domain.snapshot import Snapshot
 

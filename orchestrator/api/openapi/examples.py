@@ -9,7 +9,7 @@ import msgspec
 from admission.limits import Limits
 from orchestrator.api import sse
 from orchestrator.api.account import PLAN, Balance, KeyView, LimitsView, Quotas, UsageView, Used
-from orchestrator.api.batch import BatchAnswer, BatchItem, BatchJob
+from orchestrator.api.batch import BatchAnswer, BatchItem
 from orchestrator.api.capacity import (
     Breaker,
     Health,
@@ -19,13 +19,19 @@ from orchestrator.api.capacity import (
     SurfaceView,
 )
 from orchestrator.api.codes import STATUSES, Code
-from orchestrator.api.groups import CellsByStatus, GroupView, Matched, ParentsByStatus
-from orchestrator.api.listing import Jobs
 from orchestrator.api.problems import Error
-from orchestrator.api.steering import Cleared
 from orchestrator.domain import events, ids, listed, views
 from orchestrator.domain.documents import Accepted, FlatResults, JobRead, Results, SyncResult
 from orchestrator.domain.envelope import Answer, Capture, Evidence, Provenance, Seen, Source
+from orchestrator.domain.many import (
+    BatchJob,
+    CellsByStatus,
+    Cleared,
+    GroupView,
+    Jobs,
+    Matched,
+    ParentsByStatus,
+)
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.preflight import Held, Preflight
 from orchestrator.domain.regions import Region

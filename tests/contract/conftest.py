@@ -1,0 +1,5 @@
+"""The real application, for the documents only it makes."""
+
+from tests.api.conftest import app, client, issue, opened, registered, settings, worker
+
+__all__ = ["app", "client", "issue", "opened", "registered", "settings", "worker"]
