@@ -131,6 +131,7 @@ SELECT k.id, k.name, k.role, k.requests_per_minute, k.sync_limit, k.queue_capaci
        k.weight, nullif(max(coalesce(s.expires_at, 'infinity')), 'infinity') AS expires_at
 FROM api_key k
 LEFT JOIN api_secret s ON s.key_id = k.id AND s.revoked_at IS NULL
+WHERE %(name)s::text IS NULL OR k.name = %(name)s::text
 GROUP BY k.id
 ORDER BY k.name
 """
@@ -138,13 +139,17 @@ ORDER BY k.name
 
 async def all_keys(connection: AsyncConnection) -> Sequence[Key]:
     """Every key, by name."""
-    cursor = connection.cursor(row_factory=class_row(_Row))
-    return [row.key() for row in await (await cursor.execute(LIST)).fetchall()]
+    return await _named(connection, None)
 
 
 async def find(connection: AsyncConnection, name: str) -> Key | None:
     """The key of this name, or None."""
-    return next((key for key in await all_keys(connection) if key.name == name), None)
+    return next(iter(await _named(connection, name)), None) if "\0" not in name else None
+
+
+async def _named(connection: AsyncConnection, name: str | None) -> Sequence[Key]:
+    cursor = connection.cursor(row_factory=class_row(_Row))
+    return [row.key() for row in await (await cursor.execute(LIST, {"name": name})).fetchall()]
 
 
 RETIRE = """

@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     sync_wait: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     sync_wait_max: Annotated[float, Field(ge=1, le=86_400)] = 300.0
     drain_seconds: Seconds = 30.0
+    metrics_public: bool = False
     log: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

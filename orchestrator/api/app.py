@@ -7,20 +7,23 @@ from litestar import Litestar, Router
 
 from orchestrator.api import services
 from orchestrator.api.account import key, usage
-from orchestrator.api.auth import authenticated
+from orchestrator.api.auth import authenticated, operators_only
 from orchestrator.api.batch import search_batch
 from orchestrator.api.capacity import health, status, surfaces
 from orchestrator.api.described import schema
 from orchestrator.api.failures import HANDLERS
 from orchestrator.api.group_results import group_results
 from orchestrator.api.groups import cancel_group, group, retry_group
-from orchestrator.api.jobs import read, search, search_surface
+from orchestrator.api.jobs import job, search, search_surface
 from orchestrator.api.listing import jobs
+from orchestrator.api.metrics import door, metrics
+from orchestrator.api.operators import keys, nodes
 from orchestrator.api.preflight import foresee, give_back
 from orchestrator.api.results import results
 from orchestrator.api.stamps import stamp
-from orchestrator.api.steering import cancel, clear, remove, retry
+from orchestrator.api.steering import cancel, clear, retry
 from orchestrator.api.streams import job_events, status_stream
+from orchestrator.api.traffic import Traffic
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings
 
@@ -33,27 +36,35 @@ def create_app(settings: Settings) -> Litestar:
     if (url := settings.database_url) is None:
         raise ConfigError("the API needs the URL of its database")
 
+    traffic = Traffic()
+
     @asynccontextmanager
     async def opened(app: Litestar) -> AsyncIterator[None]:
-        async with services.opened(settings, url) as here:
+        async with services.opened(settings, url, traffic=traffic) as here:
             app.state["services"] = here
             yield
 
-    keyed = Router(
-        path="/",
-        route_handlers=[
-            *(search, search_surface, search_batch, read, results, status, foresee, give_back),
-            *(cancel, remove, retry, clear, group, cancel_group, retry_group),
-            *(jobs, job_events, status_stream, group_results),
-            *(surfaces, key, usage),
-        ],
-        middleware=[authenticated],
-    )
     return Litestar(
-        route_handlers=[keyed, health, schema],
+        route_handlers=[*_keyed(), health, schema],
         lifespan=[opened],
-        before_send=[stamp],
+        before_send=[stamp, traffic.note],
+        middleware=[traffic.watched],
         exception_handlers=HANDLERS,
         openapi_config=None,  # `openapi` writes the document; what is served bypasses Litestar's
         logging_config=None,  # structlog is set up by the process
     )
+
+
+def _keyed() -> list[Router]:
+    """What takes a key: any, an operator's, and the metrics, which may be public."""
+    for_any = [
+        *(search, search_surface, search_batch, job, results, status, foresee, give_back),
+        *(cancel, retry, clear, group, cancel_group, retry_group),
+        *(jobs, job_events, status_stream, group_results),
+        *(surfaces, key, usage),
+    ]
+    return [
+        Router("/", route_handlers=for_any, middleware=[authenticated]),
+        Router("/", route_handlers=[nodes, keys], middleware=[authenticated, operators_only]),
+        Router("/", route_handlers=[metrics], middleware=[door]),
+    ]

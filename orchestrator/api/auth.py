@@ -41,6 +41,17 @@ def authenticated(app: ASGIApp) -> ASGIApp:
     return guard
 
 
+def operators_only(app: ASGIApp) -> ASGIApp:
+    """Serve `app` to operators; to a client, whose key is known by now, it is no path at all."""
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        key: Key = scope["auth"]
+        served = app if key.role == "operator" else problems.reply(problems.not_found(), scope)
+        await served(scope, receive, send)
+
+    return guard
+
+
 async def _refusal(here: Services, lot: Lot) -> Refusal:
     async def load() -> Taken | None:
         async with here.pool.connection() as connection:

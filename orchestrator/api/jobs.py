@@ -3,12 +3,21 @@
 from typing import Any, cast
 from uuid import UUID
 
-from litestar import Request, asgi, get, post
+from litestar import HttpMethod, Request, asgi, post, route
 from litestar.exceptions import MethodNotAllowedException
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from admission.keys import Key
-from orchestrator.api import answering, asking, polling, problems, queries, reading, services
+from orchestrator.api import (
+    answering,
+    asking,
+    polling,
+    problems,
+    queries,
+    reading,
+    services,
+    steering,
+)
 from orchestrator.api.problems import Fault, Problem
 from orchestrator.api.replies import Reply, document
 from orchestrator.api.services import Services
@@ -46,7 +55,14 @@ async def submit(scope: Scope, receive: Receive, surface: str | None) -> Reply:
     return problems.reply(answer, scope) if isinstance(answer, Problem) else answer
 
 
-@get("/v1/jobs/{job:str}")
+@route("/v1/jobs/{job:str}", http_method=[HttpMethod.GET, HttpMethod.DELETE], status_code=200)
+async def job(request: AnyRequest) -> Reply:
+    """`GET` and `DELETE` of a job: one handler, or what OPTIONS allows would be the first's."""
+    if request.method == HttpMethod.DELETE:
+        return await steering.remove(request)
+    return await read(request)
+
+
 async def read(request: AnyRequest) -> Reply:
     """A parent with its children, or the Envelope of one child."""
     scope = request.scope
@@ -58,9 +74,7 @@ async def read(request: AnyRequest) -> Reply:
         return problems.reply(problems.invalid(faults), scope)
     match ids.read(scope["path_params"]["job"]):
         case ParentId(parent):
-            here = services.of(scope)
-            held = await polling.hold(here, key, parent, seconds=wait, receive=request.receive)
-            found = document(held) if held else await _parent(here, key, parent)
+            found = await _parent(request, key, parent, wait)
         case ChildId() as child:
             found = await _child(services.of(scope), key, child, flat=flat)
         case None:
@@ -68,10 +82,19 @@ async def read(request: AnyRequest) -> Reply:
     return problems.reply(problems.job_not_found(), scope) if found is None else found
 
 
-async def _parent(here: Services, key: Key, parent: UUID) -> Reply | None:
-    async with here.reading() as connection:
-        found = await reading.job(connection, key_id=key.id, parent=parent)
-    return document(found) if found else None
+async def _parent(request: AnyRequest, key: Key, parent: UUID, wait: int) -> Reply | None:
+    known = ",".join(queries.headers(request.scope, b"if-none-match"))
+    found = await polling.read(
+        services.of(request.scope),
+        key,
+        parent,
+        seconds=wait,
+        known=known,
+        receive=request.receive,
+    )
+    if found is None:
+        return None
+    return document(found, headers=((b"etag", polling.tag(found, parent).encode()),))
 
 
 async def _child(here: Services, key: Key, child: ChildId, *, flat: bool) -> Reply | None:

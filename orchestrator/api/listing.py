@@ -10,6 +10,7 @@ from uuid import UUID
 from litestar import Request, get
 from psycopg import AsyncConnection
 
+from admission import keys
 from admission.keys import Key
 from orchestrator.api import problems, queries, services
 from orchestrator.api.problems import Fault
@@ -48,13 +49,16 @@ class Asked(NamedTuple):
 
 @get("/v1/jobs")
 async def jobs(request: Request[Any, Any, Any]) -> Reply:
-    """A page of the key's parents."""
+    """A page of the key's parents, or of another's when an operator names it."""
     scope = request.scope
-    here, key = services.of(scope), scope["auth"]
-    asked = parse(queries.of(scope))
+    here, given = services.of(scope), queries.of(scope)
+    asked = parse(given)
     if isinstance(asked, list):
         return problems.reply(problems.invalid(asked), scope)
     async with here.reading() as connection:
+        key = await _owner(connection, scope["auth"], given.get("key"))
+        if key is None:
+            return problems.reply(problems.key_not_found(), scope)
         wanted = await _wanted(connection, key, asked)
         if wanted is None:
             return document(Jobs(jobs=(), next_cursor=None))
@@ -62,6 +66,13 @@ async def jobs(request: Request[Any, Any, Any]) -> Reply:
     found = tuple(listed.job(parent, running) for parent, running in page.parents)
     more = None if page.more_before is None else cursor(page.more_before)
     return document(Jobs(jobs=found, next_cursor=more))
+
+
+async def _owner(connection: AsyncConnection, key: Key, named: str | None) -> Key | None:
+    """Whose jobs are looked for; None when there is no such key. Only operators may name one."""
+    if named is None or key.role != "operator":
+        return key
+    return await keys.find(connection, named)
 
 
 async def _wanted(connection: AsyncConnection, key: Key, asked: Asked) -> Wanted | None:

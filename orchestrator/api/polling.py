@@ -6,33 +6,42 @@ from uuid import UUID
 from litestar.types import Receive
 
 from admission.keys import Key
+from orchestrator.api import reading
 from orchestrator.api.looking import Job
 from orchestrator.api.services import Services
+from orchestrator.domain import events
 from orchestrator.domain.documents import JobRead
 from orchestrator.store import watchers
 from orchestrator.watching import Watch
 
 
-async def hold(
-    here: Services, key: Key, parent: UUID, *, seconds: int, receive: Receive
+async def read(
+    here: Services, key: Key, parent: UUID, *, seconds: int, known: str, receive: Receive
 ) -> JobRead | None:
-    """Wait until this parent changes, and say what it is like then.
+    """A parent as it is, or as it is once it has changed; None: the key has no such parent.
 
-    None when there is nothing to wait for: it is not there, it has ended or the key has all its
-    places taken; when nothing has changed for so long; and when the caller left.
+    `known` are the tags (`If-None-Match`) of what the caller has read before: what has changed
+    since is told at once. Nor is anything waited for when it has ended or the key has all its
+    places taken; and what has not changed for so long is told as it is then.
     """
-    if not seconds:
-        return None
-    async with here.pool.connection() as connection:
-        known = await watchers.versions(connection, [parent], key_id=key.id)
-    version = known.get(parent)
-    if version is None or version.ended:
-        return None
+    async with here.reading() as connection:
+        found = await reading.job(connection, key_id=key.id, parent=parent)
+        if found is None or not seconds or events.ended(found):
+            return found
+        version = (await watchers.versions(connection, [parent]))[parent]
+    if known and tag(found, parent) not in known:
+        return found
     async with here.watchers.place(key.id) as placed:
         if not placed:
-            return None
+            return found
         with here.jobs.watch(Job(key.id, parent), version) as watch:
-            return await _first(watch, seconds, receive)
+            told = await _first(watch, seconds, receive)
+    return told or await read(here, key, parent, seconds=0, known="", receive=receive)
+
+
+def tag(found: JobRead, parent: UUID) -> str:
+    """What stands for the statuses and attempts of a read: the id of the event that told them."""
+    return f'W/"{events.text(events.of(found), parent)}"'
 
 
 async def _first(watch: Watch[JobRead], seconds: int, receive: Receive) -> JobRead | None:

@@ -127,6 +127,11 @@ def reservation_not_found() -> Problem:
     return Problem(Code.NOT_FOUND, "This API key has no such reservation.")
 
 
+def key_not_found() -> Problem:
+    """An operator asked for a key that is not there."""
+    return Problem(Code.NOT_FOUND, "There is no such key; GET /v1/keys lists those there are.")
+
+
 def group_not_found() -> Problem:
     """Unknown, somebody else's and empty look alike."""
     return Problem(Code.NOT_FOUND, "This API key has no such group.")

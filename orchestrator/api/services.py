@@ -24,6 +24,7 @@ from orchestrator.api import catalogue
 from orchestrator.api.cached import Cached
 from orchestrator.api.catalogue import Catalogue
 from orchestrator.api.looking import Job, Looking
+from orchestrator.api.traffic import Traffic
 from orchestrator.domain.documents import JobRead
 from orchestrator.errors import DatabaseUnavailableError
 from orchestrator.heartbeat import Heartbeat
@@ -62,6 +63,7 @@ class Services:
     watchers: Watchers
     jobs: Watching[Job, JobRead]
     snapshots: Watching[Key, bytes]
+    traffic: Traffic
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     keys: Cached[bytes, Key] = field(
         default_factory=lambda: Cached(seconds=KEY_SECONDS, largest=MOST_KEYS)
@@ -95,7 +97,7 @@ class Services:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, url: str) -> AsyncIterator[Services]:
+async def opened(settings: Settings, url: str, *, traffic: Traffic) -> AsyncIterator[Services]:
     """The services of a living application; what was submitted is finished before they close."""
     async with (
         db.pool(settings, url, most=MOST_CONNECTIONS, name="api") as pool,
@@ -127,6 +129,7 @@ async def opened(settings: Settings, url: str) -> AsyncIterator[Services]:
                     watchers=watchers,
                     jobs=jobs,
                     snapshots=snapshots,
+                    traffic=traffic,
                 )
             finally:
                 submitter.close()

@@ -35,7 +35,6 @@ async def cancel(request: AnyRequest) -> Reply:
     return await _steered(request, _cancel)
 
 
-@delete("/v1/jobs/{job:str}", status_code=HTTPStatus.OK)
 async def remove(request: AnyRequest) -> Reply:
     """Erase an ended parent, 204; cancel what has not ended."""
     return await _steered(request, _remove)

@@ -62,8 +62,8 @@ class Matched(Wire):
     matched: int
 
 
-class Cleared(Wire):
+class Cleared(Wire, kw_only=True):
     """The answer to `DELETE /v1/async/queue`: how many parents were canceled."""
 
-    cleared: int
     success: bool = True
+    cleared: int

@@ -85,6 +85,6 @@ class Snapshot(Wire):
     queued_tasks: int
     processing_tasks: int
     priority_breakdown: tuple[PriorityCount, ...]
-    concurrency: Concurrency
+    concurrency: Concurrency | None
     headroom: Headroom
     as_of: str

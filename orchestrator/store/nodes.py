@@ -1,10 +1,15 @@
 """Nodes: live processes and their heartbeats. The database's clock says who is alive."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from psycopg import AsyncConnection, Connection
+from psycopg.rows import class_row
 
+from orchestrator.store import plans
+
+Kind = Literal["worker", "api"]
 DEAD_AFTER_SECONDS = 10.0
 """A node without a heartbeat for this long is dead, and its children are anybody's."""
 
@@ -16,7 +21,7 @@ class NewNode(NamedTuple):
     pid: int
     slots: int = 0
     surfaces: Sequence[str] = ()
-    kind: Literal["worker", "api"] = "worker"
+    kind: Kind = "worker"
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -79,6 +84,39 @@ async def serving(connection: AsyncConnection) -> dict[str, int]:
     """Live worker processes by the surface they serve."""
     cursor = await connection.execute(SERVING, {"dead": DEAD_AFTER_SECONDS})
     return {surface: n async for surface, n in cursor}
+
+
+class NodeRow(NamedTuple):
+    """A process that was there lately; `running` counts the children it holds."""
+
+    id: int
+    kind: Kind
+    host: str
+    pid: int
+    slots: int
+    surfaces: list[str]
+    alive: bool
+    running: int
+    started_at: datetime
+    heartbeat_at: datetime
+
+
+ALL = """
+SELECT id, kind, host, pid, slots, surfaces,
+       heartbeat_at > now() - %(dead)s * interval '1 second' AS alive,
+       (SELECT count(*)::int FROM child c
+        WHERE c.state = 'processing' AND c.node = n.id) AS running,
+       started_at, heartbeat_at
+FROM node n
+ORDER BY id
+"""
+
+
+async def all_nodes(connection: AsyncConnection) -> list[NodeRow]:
+    """Every node, the dead that are not buried yet too, in a transaction of the caller's."""
+    await connection.execute(plans.PROBE)
+    cursor = connection.cursor(row_factory=class_row(NodeRow))
+    return await (await cursor.execute(ALL, {"dead": DEAD_AFTER_SECONDS})).fetchall()
 
 
 BURY = """

@@ -208,3 +208,14 @@ async def test_ids_sort_as_they_were_made(client):
     made = [await submit(client) for _ in range(3)]
     assert made == sorted(made)
     assert all(ids.read(job) is not None for job in made)
+
+
+async def test_metadata_comes_back_untouched(client):
+    """Its keys in their order, whatever its text: nothing is trimmed, folded or normalised."""
+    metadata = {"z": " a ", "A": "", "a": "e\u0301\u2028\U0001f600", "é.%": '<&>"\\\n'}
+    body = {"query": "q", "surfaces": ["chatgpt"], "metadata": metadata}
+    job = (await client.post("/v1/search", json=body)).json()["jobId"]
+    read = (await client.get(f"/v1/jobs/{job}")).json()["job"]["metadata"]
+    assert list(read.items()) == list(metadata.items())
+    (listed,) = (await client.get("/v1/jobs")).json()["jobs"]
+    assert list(listed["metadata"].items()) == list(metadata.items())

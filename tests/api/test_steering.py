@@ -290,3 +290,27 @@ async def test_why_a_ready_cell_waits_is_said(client, worker, connection):
     assert await reasons(client, job) == [None, "breaker_open"]
     await connection.execute("DELETE FROM node WHERE kind = 'worker'")
     assert await reasons(client, job) == [None, "no_worker"]
+
+
+async def test_a_cleared_queue_keeps_its_reservations(client):
+    """They are places for what is still to come."""
+    asked = {"jobs": 4, "surfaces": ["chatgpt"], "reserveSeconds": 60}
+    assert (await client.post("/v1/async/preflight", json=asked)).json()["reservation"]
+    await submit(client)
+    assert (await client.delete("/v1/async/queue")).json()["cleared"] == 1
+    queue = (await client.get("/v1/async/status")).json()["admissionQueue"]
+    assert (queue["depth"], queue["waiting"], queue["reserved"]) == (4, 0, 4)
+
+
+async def test_a_cancel_is_of_its_run(client, worker):
+    """What was canceled, ran again and ended by itself was not canceled."""
+    job = await submit(client, regions=["US"])
+    await client.post(f"/v1/jobs/{job}/cancel")
+    read = (await client.post(f"/v1/jobs/{job}/retry")).json()
+    assert (read["job"]["run"], read["job"]["cancelRequestedAt"]) == (2, None)
+    (only,) = await worker.claim()
+    await settle(worker, Completed(only, CAPTURE))
+    read = (await client.get(f"/v1/jobs/{job}")).json()
+    assert (read["job"]["status"], read["job"]["cancelRequestedAt"]) == ("completed", None)
+    reply = await client.post(f"/v1/jobs/{job}/cancel")
+    assert (reply.status_code, code(reply)) == (409, "NOT_CANCELABLE")

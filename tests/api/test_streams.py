@@ -297,6 +297,22 @@ async def test_a_long_poll_ends_with_its_wait(client):
     assert held.json() == (await client.get(f"/v1/jobs/{job}")).json()
 
 
+async def test_what_changed_since_the_last_read_is_told_at_once(client, worker, here):
+    """With the `ETag` of the read before: between two polls nothing goes by unseen."""
+    job = await submit(client, regions=["US"])
+    first = await client.get(f"/v1/jobs/{job}")
+    await worker.claim()
+    seen = {"If-None-Match": f'W/"other", {first.headers["etag"]}'}
+    async with asyncio.timeout(30):
+        second = await client.get(f"/v1/jobs/{job}?wait=60", headers=seen)
+    assert second.json()["job"]["status"] == "processing"
+    assert second.headers["etag"] != first.headers["etag"]
+    assert len(here.watchers) == 0
+    seen = {"If-None-Match": second.headers["etag"]}
+    same = await client.get(f"/v1/jobs/{job}?wait=1", headers=seen)
+    assert (same.status_code, same.json()) == (200, second.json())
+
+
 @pytest.mark.parametrize("wait", ["", "-1", "61", "1.5", "x", "1e1", "060"])
 async def test_a_wait_is_whole_seconds_up_to_a_minute(client, wait):
     """Anything else is a fault of the request, with its place."""

@@ -178,9 +178,7 @@ def seen() -> Capture:
         adapter="openai",
         method="official-api",
         region=Seen(requested="US", effective="US"),
-        model=Model(
-            provider_id="gpt-5", observed_label="GPT-5", inferred=False, confidence=1.0
-        ),
+        model=Model(provider_id="gpt-5", observed_label="GPT-5", inferred=False, confidence=1.0),
         web_search=WebSearch(enabled=True, known=True),
         surface_present=True,
         captured_at="2026-01-05T09:30:03.250Z",

@@ -120,6 +120,14 @@ def test_every_example_fits_its_schema(content):
         jsonschema.validate(resolve(example["$ref"])["value"], schema)
 
 
+def test_a_snapshot_may_say_nothing_of_concurrency():
+    """The schema of the snapshot allows null there, as its readers of old expect."""
+    schema = {"$ref": "#/components/schemas/Snapshot", "components": DOCUMENT["components"]}
+    (told,) = DOCUMENT["paths"]["/v1/async/status"]["get"]["responses"]["200"]["content"].values()
+    for example in told["examples"].values():
+        jsonschema.validate(resolve(example["$ref"])["value"] | {"concurrency": None}, schema)
+
+
 @pytest.mark.parametrize("path", ["/v1/search", "/v1/search/{surface}"])
 def test_the_example_submission_fits_its_schema(path):
     """So does the body of a submission, and one with both query and prompt does not."""

@@ -28,7 +28,8 @@ from tests.stateful.strategies import (
 Lanes = Mapping[tuple[str, str], int]
 
 
-items = st.lists(st.builds(Item, plans, st.none() | names), min_size=1, max_size=5)
+unlike = st.lists(st.builds(Item, plans, st.none() | names), min_size=1, max_size=4)
+items = unlike | unlike.map(lambda some: [*some, some[0]])
 shapes = st.tuples(doors, indexes, items, st.booleans(), st.none() | indexes)
 
 

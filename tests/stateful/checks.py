@@ -1,7 +1,7 @@
 """What is judged after each step: rows that agree with each other, ends, and limits."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -9,11 +9,11 @@ from uuid import UUID
 from admission.limits import Limits
 from orchestrator.domain.states import ChildState
 from orchestrator.store.counters import Difference
+from tests.stateful.ends import rolled
 from tests.stateful.lanes import Lane
 from tests.stateful.model import Model
-from tests.stateful.records import SYNC_FIRST, ChildRow, ParentRow
+from tests.stateful.records import SYNC_FIRST, Cell, ChildRow, ParentRow
 from tests.stateful.rows import Rows
-from tests.stateful.steered import rolled
 
 RUNNING = ChildState.PROCESSING
 ENDS = {"completed", "failed", "canceled", "expired"}
@@ -108,3 +108,28 @@ def ended_once(before: Ends, seen: Seen, told: Counter[UUID]) -> None:
     assert all(seen.finished[end] == at for end, at in before.items() if end in ended)
     runs = {n: row.run - (not row.state.ended) for n, row in seen.parents.items()}
     assert {n: told[n] for n in runs} == runs
+
+
+def best_first(before: Rows, claimed: Sequence[Cell]) -> None:
+    """But for each tenth of a key's async ones, which is its oldest."""
+    left = [cell for cell in before.cells(ChildState.QUEUED) if cell not in claimed]
+    by_key: dict[int, list[Cell]] = {}
+    for cell in claimed:
+        by_key.setdefault(before.children[cell].key, []).append(cell)
+    for own in by_key.values():
+        aged = [cell for cell in own if any(_before(before, one, cell) for one in left)]
+        assert len(aged) <= 1 + len(own) // 10
+        for cell in aged:
+            assert not before.children[cell].sync
+            assert not any(one < cell for one in left if _alike(before, one, cell))
+
+
+def _before(rows: Rows, one: Cell, other: Cell) -> bool:
+    """Whether one of two children that are alike starts first."""
+    first, second = rows.children[one], rows.children[other]
+    return _alike(rows, one, other) and (-first.priority, one) < (-second.priority, other)
+
+
+def _alike(rows: Rows, one: Cell, other: Cell) -> bool:
+    first, second = rows.children[one], rows.children[other]
+    return (first.key, first.lane, first.sync) == (second.key, second.lane, second.sync)

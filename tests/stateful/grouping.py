@@ -11,10 +11,11 @@ from hypothesis.stateful import rule
 
 from orchestrator.domain.states import ParentState
 from orchestrator.store import groups
+from tests.stateful import looking
 from tests.stateful.orders import OfGroup
 from tests.stateful.records import ParentRow
 from tests.stateful.steering import Steering
-from tests.stateful.strategies import GROUPS, indexes, some_ends
+from tests.stateful.strategies import GROUPS, indexes, pick, some_ends
 
 NAMED = "SELECT id, key_id, name FROM parent_group"
 LATEST = "SELECT max(id) FROM group_action"
@@ -25,6 +26,7 @@ NOT_DUE = """
 UPDATE group_action SET retry_at = now() + interval '1 day'
 WHERE finished_at IS NULL AND retry_at > now()
 """
+likely = st.sampled_from([True, True, True, False])
 kinds = st.sampled_from(["cancel", "retry"])
 
 
@@ -62,12 +64,13 @@ class Grouping(Steering):
         rows = self.rows.parents.items()
         return {parent: row for parent, row in rows if (row.key, row.group) == (key, group)}
 
-    @rule(
-        index=indexes, group=st.sampled_from(GROUPS), kind=kinds, ends=some_ends, now=st.booleans()
-    )
-    def ask_of_group(self, index, group, kind, ends, now) -> None:
+    @rule(index=indexes, kind=kinds, ends=some_ends, now=st.booleans(), known=likely)
+    def ask_of_group(self, index, kind, ends, now, known) -> None:
         """Stored, and told how many it is for; what comes later it is not for."""
-        key = self.key(index)
+        named = {(row.key, row.group) for row in self.rows.parents.values() if row.group}
+        every = {(key.id, group) for key in self.keys for group in GROUPS}
+        place, group = pick(sorted(named if known and named else every), index)
+        key = next(key for key in self.keys if key.id == place)
         members = self.members(key.id, group)
         matched = self.world.run(self.world.steer(OfGroup(key, group, kind, ends)))
         if not members:
@@ -76,7 +79,7 @@ class Grouping(Steering):
         live = {n: row.run for n, row in members.items() if not row.state.ended}
         ended = {n: row.run for n, row in members.items() if row.state.ended}
         assert matched == (len(live) if kind == "cancel" else _retried(members, ends))
-        ((latest,),) = self.world.rows(LATEST)
+        ((latest,),) = self.bare(looking.rows, LATEST)
         runs = members if kind == "cancel" else ended
         runs = {parent: members[parent].run for parent in runs}
         self.actions.append(Action(latest, kind, ends, runs))
@@ -90,7 +93,8 @@ class Grouping(Steering):
         while self.world.run(self.world.act()):
             self.world.execute(NOT_DUE)
         self.actions = [action for action in self.actions if not self.carried_out(action)]
-        assert [row[0] for row in self.world.rows(UNFINISHED)] == [one.id for one in self.actions]
+        left = {row[0] for row in self.bare(looking.rows, UNFINISHED)}
+        assert left == {action.id for action in self.actions}
 
     def carried_out(self, action: Action) -> bool:
         if action.kind == "cancel":
@@ -115,7 +119,7 @@ class Grouping(Steering):
     @rule()
     def count_groups(self) -> None:
         """Every group's counts are those of its parents and their cells."""
-        for group, key, name in self.world.rows(NAMED):
+        for group, key, name in self.bare(looking.rows, NAMED):
             members = self.members(key, name)
             counted = self.on(groups.counted, group)
             parents = Counter(row.state.wire for row in members.values())
@@ -126,7 +130,7 @@ class Grouping(Steering):
 
     def resume(self) -> None:
         """After things that happened at once: how far each request has come."""
-        left = {row[0]: row[1:] for row in self.world.rows(UNFINISHED)}
+        left = {row[0]: row[1:] for row in self.bare(looking.rows, UNFINISHED)}
         self.actions = [action for action in self.actions if action.id in left]
         for action in self.actions:
             action.working, action.reached = left[action.id]

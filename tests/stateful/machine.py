@@ -7,13 +7,13 @@ from hypothesis.stateful import initialize, invariant, rule
 
 from admission import usage
 from tests.stateful import checks, snapshots
-from tests.stateful.storming import Storming
+from tests.stateful.living import Living
 from tests.stateful.strategies import SURFACES, asked, doors, indexes, some_limits
 
 MANY_ROUNDS = 300
 
 
-class Machine(Storming):
+class Machine(Living):
     """Everything, against the model of `tests.stateful.model`."""
 
     @initialize(

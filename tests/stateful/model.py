@@ -21,9 +21,10 @@ from orchestrator.store.children import (
 )
 from orchestrator.store.children.rescue import LOST_LIMIT
 from orchestrator.store.children.settle import STRIKES
+from tests.stateful.ends import stopped
 from tests.stateful.lanes import Breaker
 from tests.stateful.records import SYNC_FIRST, CallerRow, Cell, ChildRow, ParentRow
-from tests.stateful.steered import Steered, stopped
+from tests.stateful.steered import Steered
 
 CALLED_OFF = "canceled"
 """What becomes of the rest of a parent of which enough cells are completed."""

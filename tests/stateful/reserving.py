@@ -1,16 +1,15 @@
 """Reservations: places held for submissions to come, until they are drawn, given back or expire."""
 
-from uuid import UUID
-
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from admission import reservations
 from orchestrator.domain import ids
-from tests.stateful.batching import Batching
+from tests.stateful import looking
+from tests.stateful.batching import Batching, items
 from tests.stateful.orders import GiveBack, Reserve
 from tests.stateful.records import Reserved
-from tests.stateful.strategies import indexes, picked
+from tests.stateful.strategies import SMALL, Item, doors, indexes, picked
 
 LASTING = "UPDATE reservation SET expires_at = now() + interval '1 day' WHERE id = %(id)s"
 EXPIRED = "UPDATE reservation SET expires_at = now() - interval '1 s' WHERE id = %(id)s"
@@ -55,8 +54,16 @@ class Reserving(Batching):
         for held in picked(sorted(self.rows.reservations), [index]):
             self.world.execute(EXPIRED, id=held)
             del self.rows.reservations[held]
-        ((gone,),) = self.world.rows(GONE)
+        ((gone,),) = self.bare(looking.rows, GONE)
         assert self.bare(reservations.forget_expired, most=most) == min(gone, most)
 
-    def held(self, index: int) -> UUID | None:
-        return next(iter(picked(sorted(self.rows.reservations), [index])), None)
+    @rule(index=indexes, places=st.integers(1, 3), door=doors, some=items, whole=st.booleans())
+    def draw(self, index, places, door, some, whole) -> None:
+        """Reserved, then filled up by others, and still there for who draws on it."""
+        known = set(self.rows.reservations)
+        self.reserve(index, places)
+        for held in self.rows.reservations.keys() - known:
+            place = sorted(self.rows.reservations).index(held)
+            self.batch(
+                [(door, index, [Item(SMALL)] * 5, False, None), (door, 1, some, whole, place)]
+            )

@@ -43,9 +43,6 @@ UPDATE lane SET failures = 0, open_until = NULL WHERE failures <> 0 OR open_unti
 NODE = """
 SELECT id FROM node WHERE kind = 'api' AND pid = %(pid)s ORDER BY id DESC LIMIT 1
 """
-ENDED = """
-SELECT FROM parent WHERE id = %(parent)s AND finished_at IS NOT NULL
-"""
 CALLERS = """
 SELECT w.id, w.parent_id, w.key_id, w.node, p.idempotency_key, p.payload::text
 FROM sync_wait w JOIN parent p ON p.id = w.parent_id
@@ -108,10 +105,7 @@ class Served(World):
         return Door(process, httpx.AsyncClient(base_url=process.url, timeout=60), node)
 
     async def ask(
-        self,
-        keys: Sequence[Key],
-        asking: Asking,
-        surfaces: dict[str, SurfaceDescriptor],
+        self, keys: Sequence[Key], asking: Asking, surfaces: dict[str, SurfaceDescriptor]
     ) -> Asked:
         """Submit over HTTP; a sync call that waits goes on as a task."""
         key, door = pick(keys, asking.key), self.doors[asking.door]
@@ -160,8 +154,10 @@ class Served(World):
 
     async def steer(self, order: Order) -> Any:
         """Over HTTP, through one process after the other; DELETE is for what has ended only."""
-        if isinstance(order, Erase) and not await self.on(looking.rows, ENDED, parent=order.parent):
-            return await super().steer(order)
+        if isinstance(order, Erase):
+            row = await self.on(parents.read, key_id=order.key.id, parent=order.parent)
+            if row is None or not row.state.ended:
+                return await super().steer(order)
         door = self.doors[next(self._queries) % len(self.doors)]
         about = [order.parent] if isinstance(order, Cancel | Retry) else []
         plans = await self.on(parents.plans_of, about)

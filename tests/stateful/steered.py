@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from admission.limits import Limits
-from orchestrator.domain import rollup
 from orchestrator.domain.states import ChildState, ParentState
 from orchestrator.store.steering import (
     RETRYABLE,
@@ -16,11 +15,11 @@ from orchestrator.store.steering import (
     NotEnded,
     NotRetryable,
 )
+from tests.stateful.ends import rolled, stopped, unstarted
 from tests.stateful.records import ChildRow, ParentRow
 from tests.stateful.rows import Rows
 
 RUNNING = ChildState.PROCESSING
-OVERDUE = "DEADLINE_EXCEEDED"
 
 
 @dataclass(kw_only=True)
@@ -52,7 +51,7 @@ class Steered(Rows):
         row = self.parents[parent]
         for ordinal in row.ordinals:
             if before := self.children.get((parent, ordinal)):
-                self.children[parent, ordinal] = _unstarted(before, end, asked=asked)
+                self.children[parent, ordinal] = unstarted(before, end, asked=asked)
         return Counter({end: len(row.ordinals)})
 
     def _stop_working(
@@ -102,7 +101,7 @@ class Steered(Rows):
         row, child = self.parents[parent], self.children.get((parent, ordinal))
         if row.state.waiting and ordinal in row.ordinals:
             fresh = child or ChildRow(row.key, row.lanes[ordinal - 1], row.priority)
-            self.children[parent, ordinal] = _unstarted(fresh, "canceled", asked=True)
+            self.children[parent, ordinal] = unstarted(fresh, "canceled", asked=True)
             left = tuple(other for other in row.ordinals if other != ordinal)
             stop = None if left else "canceled"
             self.parents[parent] = row._replace(todo=left, stop=stop)
@@ -166,7 +165,7 @@ class Steered(Rows):
         for ordinal, end in enumerate(states, 1):
             if ordinal not in todo and (parent, ordinal) not in self.children:
                 fresh = ChildRow(row.key, row.lanes[ordinal - 1], row.priority)
-                self.children[parent, ordinal] = _unstarted(fresh, end, asked=row.asked)
+                self.children[parent, ordinal] = unstarted(fresh, end, asked=row.asked)
         self.parents[parent] = row._replace(
             state=ParentState.QUEUED,
             mode="async",
@@ -188,22 +187,3 @@ class Steered(Rows):
         del self.parents[parent]
         self.children = {cell: row for cell, row in self.children.items() if cell[0] != parent}
         return Erased()
-
-
-def rolled(row: ParentRow) -> ParentState:
-    """The end of a parent all of whose cells have ended."""
-    ends = {"completed": row.completed, "failed": row.failed}
-    ends |= {"canceled": row.canceled, "expired": row.expired}
-    return rollup.end(**ends, finish=row.finish, cancel_asked=row.asked)
-
-
-def stopped(child: ChildRow, end: str) -> ChildRow:
-    """It ends as it was told to, and not by itself."""
-    error = OVERDUE if end == "expired" else None
-    return child._replace(state=ChildState(end), error=error, due=False)
-
-
-def _unstarted(child: ChildRow, end: str, *, asked: bool) -> ChildRow:
-    """The row of a cell that ended before it started in this run."""
-    fresh = ChildRow(child.key, child.lane, child.priority, stop=end, asked=asked)
-    return stopped(fresh, end)

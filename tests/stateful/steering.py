@@ -48,11 +48,14 @@ class Steering(Working):
     def cancel(self, index, live, cell, twice) -> None:
         """Alone or twice at the same moment: what was told is so from then on."""
         for parent in self.one_of(index, live=live):
-            order = Cancel(self.owner(parent), parent, self.ordinal(parent, cell))
-            told, ended = self.rows.cancel(parent, order.ordinal)
-            answers = self.world.run(gathered(self.world.steer(order) for _ in range(1 + twice)))
-            assert [type(answer) for answer in answers] == [type(told)] * (1 + twice)
-            self.end(ended)
+            self.call_off(parent, self.ordinal(parent, cell), times=1 + twice)
+
+    def call_off(self, parent: UUID, ordinal: int | None, *, times: int = 1) -> None:
+        order = Cancel(self.owner(parent), parent, ordinal)
+        told, ended = self.rows.cancel(parent, ordinal)
+        answers = self.world.run(gathered(self.world.steer(order) for _ in range(times)))
+        assert [type(answer) for answer in answers] == [type(told)] * times
+        self.end(ended)
 
     @rule(index=indexes)
     def clear(self, index) -> None:
@@ -81,8 +84,11 @@ class Steering(Working):
     def expire(self, some, most) -> None:
         """Whatever met its deadline, key by key, and nothing else."""
         live = sorted(self.rows.live())
-        late = live if some is None else picked(live, some)
-        self.deadlines_pass([parent for parent in late if self.rows.parents[parent].deadline])
+        self.run_out(live if some is None else picked(live, some), most=most)
+
+    def run_out(self, parents: Sequence[UUID], *, most: int = 300) -> None:
+        """The deadlines of these that have one."""
+        self.deadlines_pass([parent for parent in parents if self.rows.parents[parent].deadline])
         late, ended = self.rows.expire()
         expired = 0
         while n := self.bare(steering.expire, most=most).parents:
@@ -131,12 +137,9 @@ class Steering(Working):
     def stop_what_runs(self, index, lost, how) -> None:
         """A child that was told to stop comes home late, or dies with its node."""
         parents = sorted({fence.parent_id for fence in self.rows.fences()})
-        if overdue := [parent for parent in parents if self.rows.parents[parent].deadline]:
-            self.expire([sorted(self.rows.live()).index(picked(overdue, [index])[0])], most=300)
-        for parent in picked(parents, [index]):
-            _, ended = self.rows.cancel(parent, None)
-            self.steer(Cancel(self.owner(parent), parent))
-            self.end(ended)
+        self.run_out(picked(parents, [index]))
+        for parent in picked(parents, [index + 1]):
+            self.call_off(parent, None)
         if lost:
             self.die(index, most=300, forgotten=False, back=True)
         else:

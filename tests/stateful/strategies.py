@@ -94,12 +94,8 @@ plans = st.one_of(
     prompt_plans,
     prompt_plans.map(lambda plan: msgspec.structs.replace(plan, delay=HOUR_SECONDS)),
 )
-rushes = st.sampled_from(
-    [
-        Plan(query="q", surfaces=SURFACES, regions=WHERE),
-        Plan(query="q", surfaces=SURFACES[:1], regions=WHERE[:1]),
-    ]
-)
+SMALL = Plan(query="q", surfaces=SURFACES[:1], regions=WHERE[:1])
+rushes = st.sampled_from([Plan(query="q", surfaces=SURFACES, regions=WHERE), SMALL])
 names = st.sampled_from("abcdefgh")
 prompt_asked = st.builds(Asking, doors, indexes, prompt_plans, st.booleans(), st.none() | names)
 asked = st.one_of(

@@ -17,7 +17,6 @@ from tests.stateful.deciding import may_start
 from tests.stateful.furnishing import Node
 from tests.stateful.lanes import Breaker, Lane
 from tests.stateful.records import Cell
-from tests.stateful.rows import Rows
 from tests.stateful.strategies import Asking, endings, gathered, indexes, outcome, pick, rushes
 from tests.stateful.waiting import FORGET, GROW_OLD, Waiting
 
@@ -41,19 +40,7 @@ class Working(Waiting):
         assert bool(claimed) == bool(may)
         started = [before.children[cell] for cell in claimed]
         assert any(child.sync for child in started) == any(child.sync for child in may)
-        self.best_first(before, claimed)
-
-    def best_first(self, before: Rows, claimed: Sequence[Cell]) -> None:
-        """But for each tenth of a key's async ones, which is its oldest."""
-        left = [cell for cell in before.cells(ChildState.QUEUED) if cell not in claimed]
-        for key in self.keys:
-            own = [cell for cell in claimed if before.children[cell].key == key.id]
-            aged = [cell for cell in own if any(_before(before, one, cell) for one in left)]
-            assert len(aged) <= 1 + len(own) // 10
-            for cell in aged:
-                assert not before.children[cell].sync
-                alike = [one for one in left if _alike(before, one, cell)]
-                assert not any(one < cell for one in alike), (cell, alike)
+        checks.best_first(before, claimed)
 
     @rule(claims=st.lists(st.tuples(indexes, st.integers(1, 8)), min_size=2, max_size=4))
     def claim_at_once(self, claims) -> None:
@@ -192,14 +179,3 @@ class Working(Waiting):
         nameless = self.dead - self.gone - running - waiting
         assert set(self.on(nodes.bury)) == nameless
         self.gone |= nameless
-
-
-def _before(rows: Rows, one: Cell, other: Cell) -> bool:
-    """Whether one of two children that are alike starts first."""
-    first, second = rows.children[one], rows.children[other]
-    return _alike(rows, one, other) and (-first.priority, one) < (-second.priority, other)
-
-
-def _alike(rows: Rows, one: Cell, other: Cell) -> bool:
-    first, second = rows.children[one], rows.children[other]
-    return (first.key, first.lane, first.sync) == (second.key, second.lane, second.sync)

@@ -93,9 +93,6 @@ class World:
     def execute(self, statement: str, **values: Any) -> int:
         return self.beating.execute(statement, values).rowcount
 
-    def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        return self.beating.execute(statement).fetchall()
-
     async def look(self) -> Seen:
         """Everything, as of one moment."""
         return await self.bare(looking.seen)

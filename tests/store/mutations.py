@@ -52,8 +52,8 @@ HELD = ", (SELECT count(*) FROM locked) AS held"
 MUTATIONS = (
     Mutation("claim: advisory lock", CLAIM, swap(NO_LOCK)),
     Mutation("claim: the lock is a statement of its own", CLAIM, swap(*SAME_STATEMENT)),
-    Mutation("claim: state asked again", CLAIM, swap(("  WHERE lower(c.state) = 'queued'\n", ""))),
-    Mutation("claim: SKIP LOCKED", CLAIM, swap((" OF c SKIP LOCKED", " OF c"))),
+    Mutation("claim: state asked again", CLAIM, swap((" AND lower(state) = 'queued'\n", "\n"))),
+    Mutation("claim: SKIP LOCKED", CLAIM, swap(("UPDATE SKIP LOCKED) AS c", "UPDATE) AS c"))),
     Mutation(
         "fan-out: advisory lock",
         FAN_OUT,
@@ -102,7 +102,11 @@ MUTATIONS = (
         SETTLE,
         swap(*[("p.done + e.n", f"{RECOUNT} + e.n")] * 3),
     ),
-    Mutation("settle: parents before children", SETTLE, swap((HELD, ""))),
+    Mutation(
+        "settle: parents before children",
+        SETTLE,
+        swap((" ORDER BY id FOR NO KEY UPDATE\n), counted", "\n), counted")),
+    ),
     Mutation("settle: parents by id", SETTLE, swap(("ORDER BY id FOR", "ORDER BY id DESC FOR"))),
     Mutation(
         "settle: one outcome a child",
@@ -137,8 +141,8 @@ MUTATIONS = (
         COUNTERS,
         swap(
             (
-                "t(k, p, q, x, r)) t\n  GROUP BY 1 ORDER BY 1\n",
-                "t(k, p, q, x, r)) t\n  GROUP BY 1 ORDER BY 1 DESC\n",
+                "t(k, p, q, x, r, e, w)) t\n  GROUP BY 1 ORDER BY 1\n",
+                "t(k, p, q, x, r, e, w)) t\n  GROUP BY 1 ORDER BY 1 DESC\n",
             )
         ),
     ),
@@ -158,8 +162,8 @@ MUTATIONS = (
         PARENT_COUNTERS,
         swap(
             (
-                "unnest(ks, ds, ts) t(k, d, t) GROUP BY 1 ORDER BY 1",
-                "unnest(ks, ds, ts) t(k, d, t) GROUP BY 1 ORDER BY 1 DESC",
+                "unnest(ks, ds, ys, ts) t(k, d, y, t)\n  GROUP BY 1 ORDER BY 1",
+                "unnest(ks, ds, ys, ts) t(k, d, y, t)\n  GROUP BY 1 ORDER BY 1 DESC",
             )
         ),
     ),
@@ -177,7 +181,12 @@ MUTATIONS = (
     Mutation(
         "counters: each cell waits in its own lane",
         PARENT_COUNTERS,
-        swap(("count(*) FILTER (WHERE state = 'queued'), count(*)\n", "1, count(*)\n")),
+        swap(
+            (
+                "count(*) FILTER (WHERE state IN ('queued', 'delayed')), count(*)\n",
+                "1, count(*)\n",
+            )
+        ),
         (COUNTED,),
     ),
     Mutation(
@@ -195,7 +204,7 @@ MUTATIONS = (
     Mutation(
         "plans: the claim's state is asked aside",
         CLAIM,
-        swap(("WHERE lower(c.state) = 'queued'", "WHERE c.state = 'queued'")),
+        swap(("AND lower(state) = 'queued'", "AND state = 'queued'")),
         (PLANS,),
     ),
     Mutation(

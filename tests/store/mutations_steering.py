@@ -21,17 +21,15 @@ STEERING = (STEERED, STEERING_RACES)
 TWO_UPDATES = (
     ("WITH stopped AS (\n", "WITH ready AS (\n"),
     (
-        "    AND c.ordinal = coalesce(%(ordinal)s::int2, c.ordinal)\n"
         "  RETURNING c.parent_id, c.state\n), ends",
-        "    AND c.ordinal = coalesce(%(ordinal)s::int2, c.ordinal)\n"
-        "    AND c.state <> 'processing'\n"
-        "  RETURNING c.parent_id, c.state\n"
-        "), running AS (\n"
-        "  UPDATE child c SET stop = coalesce(c.stop, %(end)s)\n"
-        "  WHERE c.parent_id = ANY(%(parents)s::uuid[]) AND c.state = 'processing'\n"
-        "    AND c.ordinal = coalesce(%(ordinal)s::int2, c.ordinal)\n"
-        "  RETURNING c.parent_id, c.state\n"
-        "), stopped AS (SELECT * FROM ready UNION ALL SELECT * FROM running), ends",
+        """    AND c.state <> 'processing'
+  RETURNING c.parent_id, c.state
+), running AS (
+  UPDATE child c SET stop = coalesce(c.stop, %(end)s)
+  WHERE c.parent_id = ANY(%(parents)s::uuid[]) AND c.state = 'processing'
+    AND c.ordinal = coalesce(%(ordinal)s::int2, c.ordinal)
+  RETURNING c.parent_id, c.state
+), stopped AS (SELECT * FROM ready UNION ALL SELECT * FROM running), ends""",
     ),
 )
 STEER = (

@@ -10,7 +10,9 @@ from psycopg import sql
 from sqlalchemy import NullPool, create_engine
 
 from orchestrator.errors import DatabaseUnavailableError
+from orchestrator.fanout import fan_out
 from orchestrator.store import counters, migrations, tables
+from tests import factories
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
 REVISIONS = sorted(path.name.partition("_")[0] for path in VERSIONS.glob("[0-9]*.py"))
@@ -188,3 +190,39 @@ def test_what_was_there_before_sync_is_kept_and_counted(empty):
         modes = "SELECT DISTINCT mode FROM parent UNION ALL SELECT kind FROM node"
         assert session.execute(modes).fetchall() == [("async",), ("worker",)]
         assert session.execute(counters.recount.RECOUNT).fetchall() == []
+
+
+BEFORE_STEERING = """
+INSERT INTO api_key (name, requests_per_minute, sync_limit, queue_capacity, concurrency, weight)
+VALUES ('kept', 60, 7, 10, 5, 1);
+INSERT INTO lane (surface, country, concurrency) VALUES ('chat', 'US', 4), ('maps', 'US', 4);
+INSERT INTO parent (id, key_id, priority, lanes, total, payload)
+SELECT gen_random_uuid(), 1, 5, '{1,2}', 2,
+       '{"query": "tea", "surfaces": ["chat", "maps"], "regions": [{"country": "US"}]}'
+FROM generate_series(1, 3);
+UPDATE parent SET state = 'processing', started_at = now()
+WHERE id = (SELECT id FROM parent LIMIT 1);
+INSERT INTO child (parent_id, ordinal, key_id, lane_id, priority)
+SELECT id, n, 1, n, 5 FROM parent, generate_series(1, 2) n WHERE state = 'processing';
+"""
+
+
+@pytest.mark.anyio
+async def test_what_was_there_before_steering_is_kept_and_goes_on(empty):
+    """Revision 0003 on a database in use: what waited and what ran is counted, runs and ends."""
+    with migrations._connected(empty) as connection:
+        command.upgrade(migrations._config(connection), "0002")
+    with psycopg.connect(empty, autocommit=True) as session:
+        session.execute(BEFORE_STEERING)
+    assert revisions(migrations.upgrade(empty)) == REVISIONS[2:]
+    async with await psycopg.AsyncConnection.connect(empty, autocommit=True) as session:
+        assert await counters.differences(session) == []
+        surfaces = ["chat", "maps"]
+        assert await fan_out(session) == 4
+        claimed = await factories.claim(session, surfaces=surfaces)
+        assert len(claimed) == 5
+        await factories.complete(session, claimed)
+        await factories.complete(session, await factories.claim(session, surfaces=surfaces))
+        ended = "SELECT array_agg(DISTINCT state) FROM parent"
+        assert await factories.scalar(session, ended) == ["completed"]
+        assert await counters.differences(session) == []

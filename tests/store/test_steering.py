@@ -218,6 +218,24 @@ async def test_a_queue_is_cleared_of_all_that_has_not_started(connection, owner,
     assert (await row(connection, other, theirs)).state is ParentState.QUEUED
 
 
+@pytest.mark.parametrize("state", ["queued", "delayed", "processing"])
+async def test_a_queue_is_cleared_a_batch_at_a_time(connection, owner, lane, state):
+    """However long it is, one transaction ends so many of its parents."""
+    for _ in range(5):
+        await factories.new_waiting(connection, owner, [lane], delay=60 * (state == "delayed"))
+    if state == "processing":
+        await fan_out(connection)
+    before, told = await steering.clock(connection), []
+    for _ in range(3):
+        async with connection.transaction():
+            told.append(
+                await steering.clear(
+                    connection, key_id=owner.id, state=state, before=before, most=2
+                )
+            )
+    assert told == [2, 2, 1]
+
+
 async def test_a_queue_is_cleared_of_what_came_before_only(connection, owner, lane):
     """A parent accepted after the call stays."""
     await factories.parent(connection, owner, [lane])

@@ -1,13 +1,15 @@
 """One looks for all who watch: while somebody does, and telling each what they have not seen."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Hashable, Mapping
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import psycopg
 import pytest
 
-from orchestrator.watching import News, Watching
+from orchestrator.watching import LOOK_SECONDS, News, Watching
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -153,3 +155,22 @@ async def test_after_a_release_nothing_is_told(world):
             assert await later.news(LONG) is None
             assert later.over
         assert len(watching) == 0
+
+
+async def test_nobody_is_told_more_than_four_times_a_second(world):
+    """However fast things change, a look begins a quarter of a second after the one before."""
+    clock, began = asyncio.get_running_loop().time, []
+
+    class Busy(World):
+        async def look(self, seen, tell):
+            began.append(clock())
+            self.now["a"] = self.looks
+            await super().look(seen, tell)
+
+    async with running(Busy()) as watching:
+        with watching.watch("a", None) as watch:
+            for _ in range(4):
+                assert await watch.news(LONG)
+    assert len(began) == 4
+    for first, second in pairwise(began):
+        assert second - first >= LOOK_SECONDS - time.get_clock_info("monotonic").resolution

@@ -39,6 +39,11 @@ HEADERS = {
     "X-Concurrency-Limit": _header("The sync limit of this API key.", COUNT),
     "X-Concurrency-Running": _header("Sync calls running.", COUNT),
     "X-Concurrency-Queued": _header("Places taken in the admission queue.", COUNT),
+    "ETag": _header(
+        "Stands for the statuses and attempts of a parent; beside `wait` as `If-None-Match` it is"
+        " what the caller has read.",
+        {"type": "string", "pattern": '^W/"[A-Za-z0-9_-]+"$'},
+    ),
     "WWW-Authenticate": _header("The scheme to use.", {"const": "Bearer"}),
     "Allow": _header("The methods this path takes.", {"type": "string"}),
 }

@@ -14,9 +14,13 @@ OPERATIONS = (
         "/v1/jobs/{job}",
         "Read a parent with its children, or the Envelope of one child",
         "Jobs",
-        {200: Answer("The job", {JSON: ("JobRead", "Envelope", "FlatResult")})},
+        {
+            200: Answer(
+                "The job", {JSON: ("JobRead", "Envelope", "FlatResult")}, sometimes=("ETag",)
+            )
+        },
         (Code.VALIDATION_FAILED, Code.JOB_NOT_FOUND, *KEYED),
-        parameters=("job", "view", "wait"),
+        parameters=("job", "view", "wait", "If-None-Match"),
     ),
     Operation(
         "readResults",

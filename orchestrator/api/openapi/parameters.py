@@ -140,6 +140,11 @@ PARAMETERS = {
         "`true`: all items are stored or none. `false`: each by itself, as when left out.",
         {"enum": ["true", "false"]},
     ),
+    "If-None-Match": Parameter(
+        "header",
+        "Beside `wait`: the `ETag` of the read before. What has changed since is told at once.",
+        TEXT,
+    ),
     "X-Request-ID": Parameter(
         "header",
         "Comes back, and stands in the server's log, if it is 1 to 128 of A-Z a-z 0-9 . _ -.",

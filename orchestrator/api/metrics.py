@@ -1,0 +1,147 @@
+"""`GET /metrics`: the whole server as the database counts it, and the requests of this process."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from litestar import Request, get
+from litestar.types import ASGIApp, Receive, Scope, Send
+from prometheus_client import generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from orchestrator.api import services
+from orchestrator.api.auth import authenticated, operators_only
+from orchestrator.api.replies import Reply
+from orchestrator.api.stamps import header
+from orchestrator.api.traffic import BOUNDS, Traffic
+from orchestrator.store import gauges
+from orchestrator.store.gauges import Gauges, LaneGauges
+
+MEDIA = b"text/plain; version=0.0.4; charset=utf-8"
+"""The text format of Prometheus."""
+STATES = ("waiting", "queued", "retrying", "processing")
+LANE = ("surface", "country")
+_LE = (*map(str, BOUNDS), "+Inf")
+
+
+class _Families(NamedTuple):
+    """Metrics that were made already, as the exposition takes them."""
+
+    made: Iterable[Metric]
+
+    def collect(self) -> Iterable[Metric]:
+        return self.made
+
+
+@get("/metrics")
+async def metrics(request: Request[Any, Any, Any]) -> Reply:
+    """Everything, as Prometheus reads it."""
+    here = services.of(request.scope)
+    async with here.pool.connection() as connection:
+        read = await gauges.read(connection)
+    return Reply(200, text(read, here.traffic, node=here.presence.node_id), media=MEDIA)
+
+
+def door(app: ASGIApp) -> ASGIApp:
+    """Serve `app` to operators; to anybody where the metrics are public, without a key at no cost.
+
+    A key that is given is looked at even then: it pays, and a bad one is told so.
+    """
+    any_key, operators = authenticated(app), authenticated(operators_only(app))
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        if not services.of(scope).settings.metrics_public:
+            await operators(scope, receive, send)
+        elif header(scope, b"authorization") is not None:
+            await any_key(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return guard
+
+
+def text(read: Gauges, traffic: Traffic, *, node: int) -> bytes:
+    """The metrics in Prometheus' text format; `node` is this process, whose requests these are."""
+    return generate_latest(_Families([*_of_server(read), *_of_process(traffic, str(node))]))
+
+
+def _of_server(read: Gauges) -> Iterator[Metric]:
+    yield from _of_lanes(read.lanes)
+    yield _gauge(
+        "parallax_queue_parents",
+        "Parents in the admission queues; delayed ones may not leave yet.",
+        ("state",),
+        [(("queued",), read.queued), (("delayed",), read.delayed)],
+    )
+    yield GaugeMetricFamily(
+        "parallax_sync_callers", "Sync callers who wait for their answer.", read.callers
+    )
+    yield _gauge(
+        "parallax_nodes",
+        "Live processes.",
+        ("kind",),
+        [((kind,), n) for kind, n in read.nodes.items()],
+    )
+    yield _gauge(
+        "parallax_surface_workers",
+        "Live worker processes that serve a surface.",
+        ("surface",),
+        [((surface,), n) for surface, n in read.workers.items()],
+    )
+
+
+def _of_lanes(lanes: Iterable[LaneGauges]) -> Iterator[Metric]:
+    yield _gauge(
+        "parallax_lane_cells",
+        "Cells of a lane that have not ended; waiting ones are in an admission queue.",
+        (*LANE, "state"),
+        [((*lane[:2], state), getattr(lane, state)) for lane in lanes for state in STATES],
+    )
+    yield _gauge(
+        "parallax_lane_limit",
+        "Children of a lane that may run at once.",
+        LANE,
+        [(lane[:2], lane.limit) for lane in lanes],
+    )
+    yield _gauge(
+        "parallax_lane_breaker_open",
+        "1 while nothing starts in a lane because its upstream failed again and again.",
+        LANE,
+        [(lane[:2], int(lane.breaker_open)) for lane in lanes],
+    )
+
+
+def _of_process(traffic: Traffic, node: str) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "parallax_http_requests",
+        "Responses of an API process by the template of their path.",
+        labels=("node", "method", "route", "status"),
+    )
+    for kind, n in sorted(traffic.answered.items()):
+        requests.add_metric((node, kind.method, kind.route, str(kind.status)), n)
+    yield requests
+    seconds = HistogramMetricFamily(
+        "parallax_http_request_seconds",
+        "Time until the response began.",
+        labels=("node", "route"),
+    )
+    for route, timed in sorted(traffic.timed.items()):
+        buckets = list(zip(_LE, timed.within, strict=True))
+        seconds.add_metric((node, route), buckets, timed.seconds)
+    yield seconds
+
+
+def _gauge(
+    name: str,
+    meaning: str,
+    labels: tuple[str, ...],
+    values: Iterable[tuple[tuple[str, ...], int]],
+) -> Metric:
+    family = GaugeMetricFamily(name, meaning, labels=labels)
+    for of, value in values:
+        family.add_metric(of, value)
+    return family

@@ -1,0 +1,26 @@
+"""The server's settings: the names scripts rely on, and what holds when nothing is said."""
+
+import pytest
+
+from orchestrator import settings
+from orchestrator.settings import Settings
+
+LIMITS = {
+    "PARALLAX_DEFAULT_COUNTRY": ("US", "gb", "GB"),
+    "PARALLAX_MAX_CHILDREN": (500, "7", 7),
+    "PARALLAX_SYNC_MAX_CHILDREN": (20, "3", 3),
+    "PARALLAX_SYNC_WAIT": (60, "1.5", 1.5),
+    "PARALLAX_SYNC_WAIT_MAX": (300, "9", 9),
+    "PARALLAX_DRAIN_SECONDS": (30, "2", 2),
+    "PARALLAX_HOST": ("127.0.0.1", "::1", "::1"),
+    "PARALLAX_PORT": (8080, "0", 0),
+}
+
+
+@pytest.mark.parametrize(("name", "default", "said", "meant"), [(n, *v) for n, v in LIMITS.items()])
+def test_each_setting_has_its_name_and_its_default(monkeypatch, name, default, said, meant):
+    """What the environment says is read, and without it the documented value holds."""
+    field = name.removeprefix("PARALLAX_").lower()
+    assert getattr(Settings(), field) == default
+    monkeypatch.setenv(name, said)
+    assert getattr(settings.load(), field) == meant
