@@ -1,6 +1,7 @@
 """`GET /metrics`: the whole server as the database counts it, and the requests of this process."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from litestar import Request, get
@@ -17,7 +18,7 @@ from orchestrator.api import services
 from orchestrator.api.auth import authenticated, operators_only
 from orchestrator.api.replies import Reply
 from orchestrator.api.stamps import header
-from orchestrator.api.traffic import BOUNDS, Traffic
+from orchestrator.api.traffic import BOUNDS, OTHER, Answered, Timed
 from orchestrator.store import gauges
 from orchestrator.store.gauges import Gauges, LaneGauges
 
@@ -43,7 +44,7 @@ async def metrics(request: Request[Any, Any, Any]) -> Reply:
     here = services.of(request.scope)
     async with here.pool.connection() as connection:
         read = await gauges.read(connection)
-    return Reply(200, text(read, here.traffic, node=here.presence.node_id), media=MEDIA)
+    return Reply(200, text(read, here.traffic.timed, node=here.presence.node_id), media=MEDIA)
 
 
 def door(app: ASGIApp) -> ASGIApp:
@@ -64,9 +65,9 @@ def door(app: ASGIApp) -> ASGIApp:
     return guard
 
 
-def text(read: Gauges, traffic: Traffic, *, node: int) -> bytes:
-    """The metrics in Prometheus' text format; `node` is this process, whose requests these are."""
-    return generate_latest(_Families([*_of_server(read), *_of_process(traffic, str(node))]))
+def text(read: Gauges, answered: Mapping[Answered, Timed], *, node: int) -> bytes:
+    """The metrics in Prometheus' text format; `node` is the process that answered these."""
+    return generate_latest(_Families([*_of_server(read), *_of_process(answered, str(node))]))
 
 
 def _of_server(read: Gauges) -> Iterator[Metric]:
@@ -115,23 +116,26 @@ def _of_lanes(lanes: Iterable[LaneGauges]) -> Iterator[Metric]:
     )
 
 
-def _of_process(traffic: Traffic, node: str) -> Iterator[Metric]:
+def _of_process(answered: Mapping[Answered, Timed], node: str) -> Iterator[Metric]:
     requests = CounterMetricFamily(
         "parallax_http_requests",
         "Responses of an API process by the template of their path.",
         labels=("node", "method", "route", "status"),
     )
-    for kind, n in sorted(traffic.answered.items()):
-        requests.add_metric((node, kind.method, kind.route, str(kind.status)), n)
+    for kind, timed in sorted(answered.items()):
+        labels = (node, kind.method, kind.route, str(kind.status))
+        requests.add_metric(labels, sum(timed.buckets))
     yield requests
     seconds = HistogramMetricFamily(
         "parallax_http_request_seconds",
         "Time until the response began.",
         labels=("node", "route"),
     )
-    for route, timed in sorted(traffic.timed.items()):
-        buckets = list(zip(_LE, timed.within, strict=True))
-        seconds.add_metric((node, route), buckets, timed.seconds)
+    for route in sorted({kind.route for kind in answered} - {OTHER}):
+        of_route = [timed for kind, timed in answered.items() if kind.route == route]
+        within = accumulate(map(sum, zip(*(timed.buckets for timed in of_route), strict=True)))
+        total = sum(timed.seconds for timed in of_route)
+        seconds.add_metric((node, route), list(zip(_LE, within, strict=True)), total)
     yield seconds
 
 

@@ -11,7 +11,7 @@ from orchestrator.api.between import Rules
 from orchestrator.api.regions import countries
 from orchestrator.api.requests import MOST_FAULTS, Asked
 from orchestrator.api.schemas import LARGEST_OPTIONS_BYTES
-from orchestrator.domain.plan import Plan
+from orchestrator.domain.plan import Plan, encode
 from orchestrator.domain.regions import Region
 
 RULES = Rules(default_country="US", max_children=500)
@@ -176,6 +176,13 @@ def test_a_city_written_otherwise_is_the_same_cell(equal):
     """Cities are compared case-folded and in NFC."""
     body = BODY | {"regions": [{"country": "US", "city": city} for city in equal]}
     assert paths(body) == ["regions[1]"]
+
+
+@pytest.mark.parametrize("more", [{}, {"delay": 0}, {"delay": -0.0}])
+def test_what_was_not_asked_for_is_not_stored(more):
+    """So a request from before a field was there is known again."""
+    plain = Plan(query="a", surfaces=("x",), regions=(Region("US"),))
+    assert encode(parse(BODY | more)) == encode(plain)
 
 
 def test_too_many_cells_say_how_many_are_allowed():

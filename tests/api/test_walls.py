@@ -65,14 +65,19 @@ def client_of(connection, opened) -> Callable[..., Any]:
 @pytest.fixture
 async def owner(registered, client_of) -> AsyncIterator[httpx.AsyncClient]:
     """The key whose things the others must not see."""
-    async with client_of("quagga-key") as made:
+    async with client_of(walls.OWNER) as made:
         yield made
 
 
 @pytest.fixture(params=["client", "operator"])
-async def stranger(request, registered, client_of) -> AsyncIterator[httpx.AsyncClient]:
+def role(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+async def stranger(role, registered, client_of) -> AsyncIterator[httpx.AsyncClient]:
     """Another key, of either role."""
-    async with client_of("stranger", role=request.param) as made:
+    async with client_of("stranger", role=role) as made:
         yield made
 
 
@@ -174,17 +179,48 @@ async def test_however_oddly_they_are_asked_for(foreign, stranger, operation):
 
 
 @pytest.mark.parametrize("operation", walls.OTHERS, ids=lambda operation: operation.name)
-async def test_what_needs_no_id_shows_nothing_of_another_key(foreign, stranger, operation):
-    """No operation tells another key's ids, queries, cities, metadata or name, however asked."""
+async def test_what_needs_no_id_shows_nothing_of_another_key(foreign, stranger, role, operation):
+    """No operation tells another key's ids, queries, cities, metadata or name, however asked.
+
+    But those that are for operators tell it to them.
+    """
     named = {job for label, job in foreign.items() if label != "group"}
     marks = {"quagga"} | {job.partition("_")[2].partition(".")[0] for job in named}
     for way in (*walls.good_ways(operation), *walls.odd_ways(operation)):
+        if role == "operator" and walls.beyond(operation, way):
+            continue
         answer = await way.ask(stranger)
         said = f"{answer.text} {answer.headers}".lower()
         assert [mark for mark in marks if mark in said] == [], way
 
 
-MINE = [o for o in walls.OTHERS if o.keyed and o.method == "get" and o.name not in EVERYBODYS]
+FOR_OPERATORS = [o for o in walls.OTHERS if o.name in walls.OPERATORS]
+
+
+@pytest.mark.parametrize("operation", FOR_OPERATORS, ids=lambda operation: operation.name)
+async def test_what_operators_are_told_is_no_path_to_a_client(foreign, client_of, operation):
+    """The error of a path that is none, byte for byte, however a client asks."""
+    async with client_of("client") as client:
+        nothing = await client.get("/v1/quokkas", headers={"X-Request-ID": "walls"})
+        assert nothing.status_code == 404
+        for way in walls.good_ways(operation):
+            assert walls.told(await way.ask(client))[:2] == walls.told(nothing)[:2], way
+
+
+@pytest.mark.parametrize("role", ["operator"])
+async def test_an_operator_sees_another_keys_jobs_by_its_name_alone(foreign, owner, stranger):
+    """The list that names the key is what the key lists itself; without a name it is its own."""
+    theirs = (await stranger.get("/v1/jobs", params={walls.OTHER_KEY: walls.OWNER})).json()
+    assert theirs["jobs"] == (await owner.get("/v1/jobs")).json()["jobs"]
+    assert theirs["jobs"]
+    assert (await stranger.get("/v1/jobs")).json()["jobs"] == []
+
+
+MINE = [
+    o
+    for o in walls.OTHERS
+    if o.keyed and o.method == "get" and o.name not in EVERYBODYS | walls.OPERATORS
+]
 
 
 @pytest.mark.parametrize("operation", MINE, ids=lambda operation: operation.name)

@@ -17,6 +17,9 @@ from orchestrator.store.group_results import Reached
 NOBODYS = {"surface": "chatgpt"}
 """Path parameters that name what belongs to no key, and a name that exists. The rest is owned."""
 
+OWNER = "quagga-key"
+"""The name of the key whose things the others must not see."""
+
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 VALUES = {
     "cursor": queries.cursor(1),
@@ -26,6 +29,7 @@ VALUES = {
     "createdBefore": "2026-01-05T09:30:00+01:00",
     "region": "US",
     "ofSurface": "chatgpt",
+    "ofKey": OWNER,
     "Prefer": "respond-async",
 }
 """Good values of parameters whose schema does not tell one."""
@@ -148,6 +152,18 @@ ENDLESS = {"watchStatus"}
 
 OTHERS = [o for o in OPERATIONS if not owned(o) and o.name not in ENDLESS]
 """The operations that answer from what they know of their caller."""
+
+OPERATORS = {"listNodes", "listKeys", "readMetrics"}
+"""What only operators are told, of all keys; to a client these are no paths."""
+
+OTHER_KEY = "key"
+"""The query parameter by which an operator names another key, and sees what it has."""
+
+
+def beyond(operation: Operation, way: Way) -> bool:
+    """Whether an operator who asks so is let through the wall."""
+    return operation.name in OPERATORS or OTHER_KEY in way.query
+
 
 RESERVATION = "reservation"
 GROUP = "quagga-group"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+import msgspec
 from psycopg import AsyncConnection
 
 from admission import gate, reservations
@@ -12,6 +13,7 @@ from admission.keys import Key
 from admission.pace import Pace
 from admission.refusals import Refusal
 from orchestrator import preflight
+from orchestrator.api import reading
 from orchestrator.domain.preflight import Jobs, Preflight
 from orchestrator.preflight import Asker, Crowded
 from orchestrator.store import group_actions, groups, steering
@@ -24,6 +26,7 @@ from orchestrator.store.steering import (
     NotEnded,
     NotRetryable,
 )
+from tests.stateful import looking
 
 LONG_SECONDS = 100_000.0
 
@@ -96,6 +99,18 @@ class Erase(NamedTuple):
             return await steering.erase(connection, key_id=self.key.id, parent=self.parent)
 
 
+class Read(NamedTuple):
+    """A parent as a client reads it, as of one moment; told how many cells that shows."""
+
+    key: Key
+    parent: UUID
+
+    async def carry_out(self, connection: AsyncConnection) -> int | None:
+        async with looking.one_moment(connection):
+            found = await reading.job(connection, key_id=self.key.id, parent=self.parent)
+        return sum(msgspec.structs.astuple(found.job.counts)) if found else None
+
+
 class OfGroup(NamedTuple):
     """Of all a group has now; told how many parents that is for, or that there is no such group."""
 
@@ -139,4 +154,4 @@ class GiveBack(NamedTuple):
             return await reservations.cancel(connection, self.key.id, self.reservation)
 
 
-Order = Cancel | Clear | Retry | Erase | OfGroup | Reserve | GiveBack
+Order = Cancel | Clear | Retry | Erase | Read | OfGroup | Reserve | GiveBack

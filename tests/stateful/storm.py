@@ -34,6 +34,7 @@ class Storm:
     retried: Counter[UUID] = field(default_factory=Counter)
     acted: bool = False
     erased: list[UUID] = field(default_factory=list)
+    missed: set[UUID] = field(default_factory=set)
     ended: list[UUID] = field(default_factory=list)
 
     def admit(self, one: Asked) -> None:
@@ -61,6 +62,7 @@ class Storm:
         before = self.before
         assert len(self.came) == len(set(self.came))
         assert len(self.erased) == len(set(self.erased))
+        assert self.missed <= set(self.erased)
         stayed = before.parents.keys() - set(self.erased)
         assert seen.parents.keys() == stayed | set(self.came)
         for parent in stayed:

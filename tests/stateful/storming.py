@@ -8,7 +8,7 @@ from hypothesis.stateful import rule
 from orchestrator.fanout import fan_out
 from orchestrator.store import children, delays, steering, waits
 from orchestrator.store.steering import Canceled, Erased
-from tests.stateful.orders import Cancel, Clear, Erase, Retried, Retry
+from tests.stateful.orders import Cancel, Clear, Erase, Read, Retried, Retry
 from tests.stateful.pacing import Pacing
 from tests.stateful.storm import Storm
 from tests.stateful.strategies import deeds, gathered, outcome, pick, picked
@@ -80,7 +80,7 @@ class Storming(Pacing):
 
     async def do_steer(self, storm: Storm, deed: str, how: Any) -> None:
         match deed:
-            case "cancel" | "retry" | "erase":
+            case "cancel" | "retry" | "read" | "erase":
                 await self.do_to_one(storm, deed, how)
             case "clear":
                 await self.world.steer(Clear(self.key(how)))
@@ -105,6 +105,10 @@ class Storming(Pacing):
                 case "retry":
                     told = await self.world.steer(Retry(owner, parent, how[1]))
                     storm.retried[parent] += isinstance(told, Retried)
+                case "read":
+                    told = await self.world.steer(Read(owner, parent))
+                    assert told in {None, len(storm.before.parents[parent].lanes)}
+                    storm.missed.update([parent] if told is None else [])
                 case "erase":
                     told = await self.world.steer(Erase(owner, parent))
                     storm.erased += [parent] if isinstance(told, Erased) else []

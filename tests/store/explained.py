@@ -8,13 +8,14 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
+from admission import accounts
 from admission.reservations import DRAW, FORGET
 from admission.usage import HELD
 from admission.usage import READ as USAGE_READ
 from orchestrator.fanout import FAN_OUT, LOOK_KEYS, LOOK_PARENTS
 from orchestrator.preflight import GOING
 from orchestrator.snapshot import TAKE
-from orchestrator.store import delays, group_actions, group_results, plans, standing
+from orchestrator.store import delays, gauges, group_actions, group_results, nodes, plans, standing
 from orchestrator.store.children.claim import CLAIM
 from orchestrator.store.children.read import OF, ONE, RESULTS, STOPPED
 from orchestrator.store.children.rescue import RESCUE
@@ -141,6 +142,9 @@ STATEMENTS = {
         Statement("children_results", RESULTS, None),
         Statement("versions", VERSIONS, None),
         Statement("running", RUNNING, plans.IN_ORDER),
+        Statement("all_nodes", nodes.ALL, plans.PROBE),
+        Statement("gauges", gauges.READ, None),
+        Statement("accounts", accounts.ALL, None),
         Statement("group_parents", group_results.PARENTS, plans.IN_ORDER),
         Statement("group_children", group_results.CHILDREN, plans.IN_ORDER),
     )
@@ -217,6 +221,9 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         },
         "obstacles": {"key": 7, "lanes": [1, 2, 3], "dead": 10},
         "stopped": {"node": 1},
+        "all_nodes": {"dead": 10},
+        "gauges": {"dead": 10},
+        "accounts": {},
         "fan_out": {
             "look_keys": LOOK_KEYS,
             "look_parents": LOOK_PARENTS,

@@ -43,6 +43,18 @@ def test_a_parent_that_ended_has_an_end(completed, failed, canceled, expired, as
     assert (end in {ParentState.COMPLETED, ParentState.PARTIAL}) == (completed > 0)
 
 
+ENDS = ("completed", "failed", "canceled", "expired")
+
+
+@given(st.tuples(counts, counts, counts, counts), st.integers(1, 50), st.booleans())
+def test_enough_completed_cells_are_a_completed_parent(cells, finish, asked):
+    """Whatever became of the others; fewer are what they are without an early end."""
+    ends = dict(zip(ENDS, cells, strict=True)) | {"cancel_asked": asked}
+    early = ends["completed"] >= finish
+    otherwise = rollup.end(**ends)
+    assert rollup.end(**ends, finish=finish) is (ParentState.COMPLETED if early else otherwise)
+
+
 @given(counts, counts, counts)
 def test_a_cancel_without_a_completed_cell_is_canceled(failed, canceled, expired):
     """Asking to cancel decides when nothing was completed."""
@@ -55,8 +67,11 @@ def test_a_cancel_without_a_completed_cell_is_canceled(failed, canceled, expired
 
 
 def test_states_that_end_and_states_that_do_not():
-    """Queued, processing and retrying go on; a child between attempts is queued to a client."""
-    assert {state for state in ParentState if not state.ended} == {"queued", "processing"}
+    """Delayed, queued, processing and retrying go on; what only waits is queued to a client."""
+    live = {state for state in ParentState if not state.ended}
+    assert live == {"delayed", "queued", "processing"}
+    assert {state for state in ParentState if state.waiting} == {"delayed", "queued"}
+    assert ParentState.DELAYED.wire == "queued"
     assert {state for state in ChildState if not state.ended} == {
         "queued",
         "processing",

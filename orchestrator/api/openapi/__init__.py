@@ -14,13 +14,14 @@ from orchestrator.api.account import KeyView, UsageView
 from orchestrator.api.batch import BatchAnswer
 from orchestrator.api.batching import BatchRequest
 from orchestrator.api.capacity import Health, Surfaces
-from orchestrator.api.openapi import errors, examples
+from orchestrator.api.openapi import errors, examples, operators
 from orchestrator.api.openapi.headers import COMMON, HEADERS, RATE
 from orchestrator.api.openapi.headers import described as headers
-from orchestrator.api.openapi.operation import JSON, SSE, Answer, Operation
+from orchestrator.api.openapi.operation import JSON, SSE, TEXT, Answer, Operation
 from orchestrator.api.openapi.operations import LINKS, OPERATIONS
 from orchestrator.api.openapi.parameters import PARAMETERS
 from orchestrator.api.openapi.parameters import described as parameter
+from orchestrator.api.operators import Keys, Nodes
 from orchestrator.api.preflight import PreflightRequest
 from orchestrator.api.problems import ErrorDocument
 from orchestrator.api.retries import RetryRequest
@@ -54,6 +55,8 @@ RECORDS = (
     Surfaces,
     KeyView,
     UsageView,
+    Nodes,
+    Keys,
     Health,
     Cleared,
     GroupView,
@@ -82,7 +85,11 @@ def document() -> dict[str, Any]:
             "schemas": _schemas(),
             "examples": {
                 name: {"value": value}
-                for name, value in {**examples.documents(), **errors.examples()}.items()
+                for name, value in {
+                    **examples.documents(),
+                    **operators.examples(),
+                    **errors.examples(),
+                }.items()
             },
             "headers": HEADERS,
             "parameters": {name: parameter(name) for name in PARAMETERS},
@@ -143,7 +150,7 @@ def _content(media: str, names: tuple[str, ...]) -> dict[str, Any]:
     schemas = [_reference(name) for name in names]
     schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
     return {
-        "schema": {"type": "string"} if media == SSE else schema,
+        "schema": {"type": "string"} if media in {SSE, TEXT} else schema,
         "examples": {name: {"$ref": f"#/components/examples/{name}"} for name in names},
     }
 

@@ -8,6 +8,7 @@ from orchestrator.api.codes import Code
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
+TEXT = "text/plain"
 FAILS = (Code.INTERNAL_SERVER_ERROR, Code.SERVICE_UNAVAILABLE)
 KEYED = (
     Code.MISSING_API_KEY,

@@ -2,6 +2,7 @@
 
 from orchestrator.api.codes import Code
 from orchestrator.api.openapi.operation import FAILS, JSON, KEYED, NDJSON, Answer, Operation
+from orchestrator.api.openapi.operators import OPERATORS
 from orchestrator.api.openapi.steering import STEERING
 from orchestrator.api.openapi.submissions import SUBMISSIONS
 from orchestrator.api.openapi.watching import WATCHING
@@ -109,6 +110,7 @@ OPERATIONS = (
         {200: Answer("Cells, credits and quotas", {JSON: ("UsageView",)})},
         KEYED,
     ),
+    *OPERATORS,
     Operation(
         "readHealth",
         "get",

@@ -91,6 +91,12 @@ PARAMETERS = {
         "Only jobs accepted before.",
         {"type": "string", "format": "date-time", "pattern": f"^{MOMENT.pattern}$"},
     ),
+    "ofKey": Parameter(
+        "query",
+        "The jobs of the key of this name, for an operator key; any other ignores it.",
+        TEXT,
+        name="key",
+    ),
     "listCursor": Parameter(
         "query",
         "`nextCursor` of the page before, as it came; any other text is refused.",

@@ -18,9 +18,9 @@ WATCHING = (
                 {JSON: ("Jobs",)},
             )
         },
-        (Code.VALIDATION_FAILED, *KEYED),
+        (Code.VALIDATION_FAILED, Code.NOT_FOUND, *KEYED),
         parameters=(
-            *("status", "ofSurface", "region", "ofGroup", "metadata"),
+            *("ofKey", "status", "ofSurface", "region", "ofGroup", "metadata"),
             *("createdAfter", "createdBefore", "limit", "listCursor"),
         ),
     ),

@@ -10,7 +10,8 @@ from orchestrator.store.steering.stop import stop
 LOOK = 1_000
 """Overdue parents looked at, those overdue for longest first."""
 
-# The first one overdue says of which key, and whether of those that wait, this is about.
+# The first one overdue says of which key, and whether of those that wait, this is about. Who was
+# retried meanwhile has a new deadline: it is asked again, in a form no index of deadlines is for.
 PICK = """
 WITH overdue AS MATERIALIZED (
   SELECT id, key_id, state <> 'processing' AS waiting, deadline_at
@@ -28,7 +29,7 @@ CROSS JOIN LATERAL (
   SELECT id
   FROM parent
   WHERE id = o.id AND stop IS NULL AND finished_at IS NULL
-    AND (state <> 'processing') = o.waiting
+    AND (state <> 'processing') = o.waiting AND coalesce(deadline_at <= now(), false)
   FOR NO KEY UPDATE SKIP LOCKED) AS p
 """
 
