@@ -1,9 +1,11 @@
 """`GET /metrics`: the whole server as the database counts it, and the requests of this process."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from anyio import to_thread
 from litestar import Request, get
 from litestar.types import ASGIApp, Receive, Scope, Send
 from prometheus_client import generate_latest
@@ -44,7 +46,9 @@ async def metrics(request: Request[Any, Any, Any]) -> Reply:
     here = services.of(request.scope)
     async with here.pool.connection() as connection:
         read = await gauges.read(connection)
-    return Reply(200, text(read, here.traffic.timed, node=here.presence.node_id), media=MEDIA)
+    # 200 lanes are 20 ms of writing, during which nobody else would be served.
+    write = partial(text, read, here.traffic.timed, node=here.presence.node_id)
+    return Reply(200, await to_thread.run_sync(write), media=MEDIA)
 
 
 def door(app: ASGIApp) -> ASGIApp:

@@ -49,7 +49,10 @@ class Traffic:
 
     @property
     def timed(self) -> Mapping[Answered, Timed]:
-        """How soon they began; of paths that are none only their number means something."""
+        """How soon they began; of paths that are none only their number means something.
+
+        The kinds are those so far, their numbers go on.
+        """
         return {Answered(*kind): timed for kind, timed in self._timed.items()}
 
     def watched(self, app: ASGIApp) -> ASGIApp:

@@ -50,8 +50,9 @@ WITH alive AS MATERIALIZED (
          coalesce(x.retrying, 0) AS retrying, coalesce(x.processing, 0) AS processing
   FROM lane l
   LEFT JOIN lane_load x ON x.lane_id = l.id
-  LEFT JOIN (SELECT lane_id, sum(waiting)::int AS waiting FROM inflight
-             WHERE waiting <> 0 GROUP BY 1) AS w ON w.lane_id = l.id
+  LEFT JOIN (SELECT i.lane_id, sum(i.waiting)::int AS waiting
+             FROM usage u JOIN inflight i ON i.key_id = u.key_id
+             WHERE u.depth > 0 GROUP BY 1) AS w ON w.lane_id = l.id
 )
 SELECT (SELECT coalesce(json_agg(json_build_array(surface, country, concurrency, open,
                                                   waiting, queued, retrying, processing)
@@ -70,7 +71,11 @@ FROM usage
 
 
 async def read(connection: AsyncConnection) -> Gauges:
-    """The gauges, in one statement; it costs a row of counters a lane, a key and both."""
+    """The gauges, in one statement.
+
+    It costs a row of counters for each lane and each key, and a row for each lane of a key that has
+    something in its queue.
+    """
     cursor = connection.cursor(row_factory=dict_row)
     row = await (await cursor.execute(READ, {"dead": DEAD_AFTER_SECONDS})).fetchone()
     assert row  # noqa: S101 - sums over no rows are a row too

@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 
 from admission import keys
+from admission.keys import Role
 from admission.limits import Limits
 from orchestrator import embedded, listening
 from orchestrator.store import migrations
@@ -56,12 +57,12 @@ class Stack:
         inherited = {listening.DESCRIPTOR: str(door.fileno())}
         return listening.url(door), self._process(command, inherited, (door.fileno(),))
 
-    def key(self, name: str, limits: Limits) -> str:
+    def key(self, name: str, limits: Limits, role: Role = "client") -> str:
         """The secret of a new key."""
 
         async def create() -> str:
             async with await psycopg.AsyncConnection.connect(self.url) as connection:
-                return (await keys.create(connection, name, limits=limits)).secret
+                return (await keys.create(connection, name, limits=limits, role=role)).secret
 
         return asyncio.run(create())
 

@@ -154,11 +154,9 @@ class Served(World):
 
     async def steer(self, order: Order) -> Any:
         """Over HTTP, through one process after the other; DELETE is for what has ended only."""
-        if isinstance(order, Read):
-            return await super().steer(order)
-        if isinstance(order, Erase):
+        if isinstance(order, Erase | Read):
             row = await self.on(parents.read, key_id=order.key.id, parent=order.parent)
-            if row is None or not row.state.ended:
+            if isinstance(order, Read) or row is None or not row.state.ended:
                 return await super().steer(order)
         door = self.doors[next(self._queries) % len(self.doors)]
         about = [order.parent] if isinstance(order, Cancel | Retry) else []
