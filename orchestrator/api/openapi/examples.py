@@ -64,7 +64,7 @@ SUBMISSIONS = {
         "regions": ["US", "GB"],
         "reserveSeconds": 60,
     },
-    "RetryRequest": {"statuses": ["failed", "expired"]},
+    "RetryRequest": {"statuses": ["failed", "canceled"]},
     "SurfaceRequest": {"prompt": "best running shoes", "country": "GB", "city": "London"},
 }
 
