@@ -30,7 +30,7 @@ def map_case(context: schemathesis.HookContext, case: schemathesis.Case) -> sche
         return case
     batch = case.operation.path.endswith("/batch")
     if not case.meta.generation.mode.is_positive:
-        if batch and (case.query or {}).get("atomic", "false") == "false":
+        if batch and ((case.query or {}).get("atomic") or "false") == "false":  # null is not sent
             case.query = {**(case.query or {}), "atomic": "true"}
         return case
     if batch:

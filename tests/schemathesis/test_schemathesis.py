@@ -49,9 +49,8 @@ expected-statuses = ["2xx", "4xx", "503", "504"]
 [phases.stateful.inference]
 algorithms = ["location-headers"]
 
-[[operations]]
-include-name = "DELETE /v1/jobs/{job}"
-checks.use_after_free.enabled = false
+[checks.use_after_free]
+enabled = false
 """
 UNBOUND = Limits(
     requests_per_minute=1_000_000, sync_limit=1_000, queue_capacity=100_000, concurrency=1_000
