@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from orchestrator.api.openapi.operation import SSE
 from orchestrator.api.openapi.operations import OPERATIONS
 from tests.contract import canaries
 from tests.contract.canaries import SECRETS, Watch
@@ -33,8 +34,12 @@ pytestmark = pytest.mark.anyio
 PARALLAX = (sys.executable, "-m", "orchestrator")
 PATIENCE_SECONDS = 60
 KNOWN = "job_06h00r4h1trtr7pjt7b69j1f04"
-READS = [o.path for o in OPERATIONS if o.method == "get" and "{" not in o.path]
-"""Everything that can be read without an id."""
+READS = [
+    o.path
+    for o in OPERATIONS
+    if o.method == "get" and "{" not in o.path and SSE not in o.answers[200].documents
+]
+"""Everything that can be read without an id and has an end."""
 
 SURFACE = """
 [surfaces.{name}]
