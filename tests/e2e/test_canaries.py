@@ -214,7 +214,8 @@ async def test_a_running_server_tells_no_secret(stage, log, ports, database, mai
 async def issued(stage: Stage) -> str:
     """The secret of a new key, which is printed this once, and watched from now on."""
     elsewhere = Stage(Watch(), stage.environment)
-    made = await elsewhere.command("keys", "create", "canary", "--rate", "100000", "--json")
+    asked = ("--rate", "100000", "--role", "operator", "--json")
+    made = await elsewhere.command("keys", "create", "canary", *asked)
     secret = json.loads(made)["key"]
     assert elsewhere.watch.escaped() == []
     stage.watch.secrets["API_KEY"] = secret
