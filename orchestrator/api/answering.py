@@ -18,7 +18,7 @@ from orchestrator.api.asking import REPLAYED, Question
 from orchestrator.api.problems import Problem
 from orchestrator.api.replies import Header, Reply, document
 from orchestrator.api.services import Services
-from orchestrator.domain import ids, views
+from orchestrator.domain import cell_views, ids, views
 from orchestrator.domain.documents import FlatResults, SyncResult
 from orchestrator.domain.envelope import Wire
 from orchestrator.domain.rows import ChildRow, ParentRow
@@ -148,9 +148,9 @@ async def _read(here: Services, question: Question, admitted: _Admitted) -> Repl
 def _found(question: Question, parent: ParentRow, rows: list[ChildRow]) -> Wire:
     """One cell: its Envelope; several: the parent and all of them."""
     surfaces = question.existing.surfaces
-    envelopes = tuple(views.envelopes(parent, parent.plan.cells(), rows, surfaces))
+    envelopes = tuple(cell_views.envelopes(parent, parent.plan.cells(), rows, surfaces))
     if len(envelopes) == 1:
-        return views.flat(envelopes[0]) if question.flat else envelopes[0]
+        return cell_views.flat(envelopes[0]) if question.flat else envelopes[0]
     if question.flat:
-        return FlatResults(results=tuple(map(views.flat, envelopes)), next_cursor=None)
+        return FlatResults(results=tuple(map(cell_views.flat, envelopes)), next_cursor=None)
     return SyncResult(job=views.job_read(parent, rows).job, children=envelopes)

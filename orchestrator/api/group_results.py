@@ -19,7 +19,7 @@ from orchestrator.api.queries import LARGEST_PAGE
 from orchestrator.api.results import Found
 from orchestrator.api.schemas import GROUP
 from orchestrator.api.services import Services
-from orchestrator.domain import views
+from orchestrator.domain import cell_views
 from orchestrator.domain.obstacles import Obstacles
 from orchestrator.domain.states import ParentState
 from orchestrator.store import group_results as stored
@@ -76,7 +76,7 @@ async def _find(here: Services, key: Key, group: str, wanted: Wanted) -> Found[R
     if not parts and wanted.after is None:
         return None
     envelopes = chain.from_iterable(
-        views.envelopes(
+        cell_views.envelopes(
             part.parent,
             islice(part.parent.plan.cells(), part.after, part.last),
             rows.get(part.parent.id, ()),

@@ -21,7 +21,7 @@ from orchestrator.api import (
 from orchestrator.api.problems import Fault, Problem
 from orchestrator.api.replies import Reply, document
 from orchestrator.api.services import Services
-from orchestrator.domain import ids, views
+from orchestrator.domain import cell_views, ids
 from orchestrator.domain.ids import ChildId, ParentId
 
 AnyRequest = Request[Any, Any, Any]
@@ -103,4 +103,4 @@ async def _child(here: Services, key: Key, child: ChildId, *, flat: bool) -> Rep
         envelope = await reading.cell(connection, existing, key_id=key.id, child=child)
     if envelope is None:
         return None
-    return document(views.flat(envelope) if flat else envelope)
+    return document(cell_views.flat(envelope) if flat else envelope)

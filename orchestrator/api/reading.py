@@ -5,7 +5,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from orchestrator.api.catalogue import Catalogue
-from orchestrator.domain import views
+from orchestrator.domain import cell_views, views
 from orchestrator.domain.documents import Envelope, JobRead
 from orchestrator.domain.ids import ChildId
 from orchestrator.store import children, parents, standing
@@ -35,4 +35,4 @@ async def cell(
     row = await children.one(connection, child.parent, found.ordinal)
     surface = existing.surfaces.get(found.surface)
     obstacles = await standing.obstacles(connection, parent)
-    return views.envelope(parent, found, row, surface, obstacles)
+    return cell_views.envelope(parent, found, row, surface, obstacles)

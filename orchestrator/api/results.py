@@ -16,7 +16,7 @@ from orchestrator.api.queries import LARGEST_PAGE, Wanted
 from orchestrator.api.replies import Reply, document
 from orchestrator.api.services import Services
 from orchestrator.api.stamps import header
-from orchestrator.domain import ids, views
+from orchestrator.domain import cell_views, ids
 from orchestrator.domain.documents import Envelope, FlatResults, Results
 from orchestrator.domain.ids import ParentId
 from orchestrator.store import children, parents, standing
@@ -66,13 +66,15 @@ def streamed(scope: Scope) -> bool:
 def page(envelopes: tuple[Envelope, ...], cursor: str | None, *, flat: bool) -> Reply:
     """A page of Envelopes, or of their texts."""
     if flat:
-        return document(FlatResults(results=tuple(map(views.flat, envelopes)), next_cursor=cursor))
+        return document(
+            FlatResults(results=tuple(map(cell_views.flat, envelopes)), next_cursor=cursor)
+        )
     return document(Results(results=envelopes, next_cursor=cursor))
 
 
 def lines(envelopes: tuple[Envelope, ...], *, flat: bool) -> bytes:
     """A line for each Envelope, or for its text."""
-    return _encoder.encode_lines(list(map(views.flat, envelopes)) if flat else envelopes)
+    return _encoder.encode_lines(list(map(cell_views.flat, envelopes)) if flat else envelopes)
 
 
 async def _find(here: Services, key: Key, job: UUID, wanted: Wanted) -> Found[int] | None:
@@ -85,7 +87,7 @@ async def _find(here: Services, key: Key, job: UUID, wanted: Wanted) -> Found[in
         obstacles = await standing.obstacles(connection, parent)
     last = wanted.after + wanted.limit
     cells = islice(parent.plan.cells(), wanted.after, last)
-    envelopes = views.envelopes(parent, cells, rows, existing.surfaces, obstacles)
+    envelopes = cell_views.envelopes(parent, cells, rows, existing.surfaces, obstacles)
     return Found(tuple(envelopes), last if last < parent.total else None)
 
 

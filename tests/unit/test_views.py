@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from orchestrator.domain import views
+from orchestrator.domain import cell_views, views
 from orchestrator.domain.envelope import Answer, Capture, Evidence, Failure, Provenance, Seen
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
@@ -72,7 +72,7 @@ def wire(document):
 
 def envelope(row: ChildRow | None, of: ParentRow | None = None, ordinal=1):
     of = of or parent(ParentState.PROCESSING)
-    return wire(views.envelope(of, of.plan.cell(ordinal), row, SURFACES["x"]))
+    return wire(cell_views.envelope(of, of.plan.cell(ordinal), row, SURFACES["x"]))
 
 
 def test_the_read_of_a_waiting_parent_has_every_field():
@@ -314,7 +314,7 @@ def test_a_capture_is_shown_as_it_was_stored():
 def test_a_surface_nobody_registered_has_no_adapter():
     """An Envelope is valid even when its surface is gone from the configuration."""
     of = parent()
-    read = wire(views.envelope(of, of.plan.cell(1), None, None))
+    read = wire(cell_views.envelope(of, of.plan.cell(1), None, None))
     assert (read["provenance"]["adapter"], read["provenance"]["method"]) == (None, None)
 
 

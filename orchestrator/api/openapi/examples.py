@@ -20,7 +20,7 @@ from orchestrator.api.capacity import (
 )
 from orchestrator.api.codes import STATUSES, Code
 from orchestrator.api.problems import Error
-from orchestrator.domain import events, ids, listed, views
+from orchestrator.domain import cell_views, events, ids, listed, views
 from orchestrator.domain.documents import Accepted, FlatResults, JobRead, Results, SyncResult
 from orchestrator.domain.envelope import Answer, Capture, Evidence, Provenance, Seen, Source
 from orchestrator.domain.many import (
@@ -84,7 +84,7 @@ def documents() -> dict[str, Any]:
     """An example of each document, by its name."""
     parent, rows = _parent(), _rows()
     cells = list(parent.plan.cells())
-    envelopes = tuple(views.envelopes(parent, cells[:1], rows, {"chatgpt": _SURFACE}))
+    envelopes = tuple(cell_views.envelopes(parent, cells[:1], rows, {"chatgpt": _SURFACE}))
     return {
         "Accepted": _plain(
             Accepted(
@@ -97,10 +97,10 @@ def documents() -> dict[str, Any]:
         "BatchAnswer": _plain(BatchAnswer(items=(_accepted(), _rejected()))),
         "JobRead": _plain(views.job_read(parent, rows)),
         "Envelope": _plain(envelopes[0]),
-        "FlatResult": _plain(views.flat(envelopes[0])),
+        "FlatResult": _plain(cell_views.flat(envelopes[0])),
         "Results": _plain(Results(results=envelopes, next_cursor="bzE")),
         "FlatResults": _plain(
-            FlatResults(results=tuple(map(views.flat, envelopes)), next_cursor="bzE")
+            FlatResults(results=tuple(map(cell_views.flat, envelopes)), next_cursor="bzE")
         ),
         "Jobs": _plain(Jobs(jobs=(listed.job(parent, 1),), next_cursor=None)),
         "JobEvents": _events(views.job_read(parent, rows)),

@@ -1,6 +1,6 @@
 """The Envelope of a child in each of its states."""
 
-from orchestrator.domain import views
+from orchestrator.domain import cell_views
 from orchestrator.domain.documents import Envelope
 from orchestrator.domain.rows import ChildRow, ParentRow
 from orchestrator.domain.states import ChildState, ParentState
@@ -33,7 +33,7 @@ EXPIRED = parent(ParentState.EXPIRED, expired=2)
 def envelope(of: ParentRow, row: ChildRow | None, ordinal: int = 1) -> Envelope:
     """The Envelope of a cell, whose lane is full."""
     cell = of.plan.cell(ordinal)
-    return views.envelope(of, cell, row, SURFACES[cell.surface], obstacles({ordinal: FULL}))
+    return cell_views.envelope(of, cell, row, SURFACES[cell.surface], obstacles({ordinal: FULL}))
 
 
 SHAPES = {
@@ -52,5 +52,5 @@ SHAPES = {
     "child-expired": envelope(EXPIRED, expired(1)),
     "child-expired-in-queue": envelope(EXPIRED, None),
     "child-retried": envelope(RETRIED, failed(2), 2),
-    "child-flat": views.flat(envelope(PARTIAL, completed(1))),
+    "child-flat": cell_views.flat(envelope(PARTIAL, completed(1))),
 }

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from orchestrator.api import sse
-from orchestrator.domain import events, listed, views
+from orchestrator.domain import cell_views, events, listed
 from orchestrator.domain.documents import FlatResults, Results
 from orchestrator.domain.many import Jobs
 from orchestrator.domain.states import ChildState, ParentState
@@ -13,7 +13,7 @@ from tests.contract.shapes.parents import PARTIAL, WORKING, read
 NEWER = parent(ParentState.QUEUED, plan(group="night"), id=UUID(int=PARENT.int + 1))
 HALF = parent(ParentState.PROCESSING, done=1, charged=5)
 ENVELOPES = tuple(
-    views.envelopes(PARTIAL, PARTIAL.plan.cells(), [completed(1), failed(2)], SURFACES)
+    cell_views.envelopes(PARTIAL, PARTIAL.plan.cells(), [completed(1), failed(2)], SURFACES)
 )
 
 SHAPES = {
@@ -22,7 +22,7 @@ SHAPES = {
     ),
     "jobs-none": Jobs(jobs=(), next_cursor=None),
     "results": Results(results=ENVELOPES, next_cursor=None),
-    "results-flat": FlatResults(results=(views.flat(ENVELOPES[0]),), next_cursor="bzE"),
+    "results-flat": FlatResults(results=(cell_views.flat(ENVELOPES[0]),), next_cursor="bzE"),
 }
 
 
