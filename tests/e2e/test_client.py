@@ -11,7 +11,7 @@ from tests.e2e import processes
 from tests.e2e.processes import Server
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 QUERIES = 300
 CAPACITY = 100
