@@ -57,6 +57,10 @@ UNBOUND = Limits(
 )
 
 
+SOME = 20
+"""Of each kind of thing that can be steered once only."""
+
+
 class Met(NamedTuple):
     """A kind of response: which operation, its status, and the code of an error."""
 
@@ -81,10 +85,10 @@ def stack(database, tmp_path, monkeypatch) -> Iterator[Stack]:
         yield made
 
 
-def furnish(url: str, secret: str) -> dict[str, dict[str, str]]:
-    """What there is to steer: by operation, ids that lead to each of its answers, with a name."""
+def furnish(url: str, secret: str) -> dict[str, list[str]]:
+    """What there is to steer: by operation, ids that lead to each of its answers."""
     headers = {"Authorization": f"Bearer {secret}"}
-    body = {"query": "q", "surfaces": ["chatgpt"], "delay": 3600, "group": "furnished"}
+    body = {"query": "q", "surfaces": ["chatgpt"], "delay": 3600}
     with httpx.Client(base_url=url, headers=headers) as client:
 
         def job(*, canceled: bool = False) -> str:
@@ -93,30 +97,33 @@ def furnish(url: str, secret: str) -> dict[str, dict[str, str]]:
                 assert client.post(f"/v1/jobs/{made}/cancel").is_success
             return made
 
-        asked = {"jobs": 1, "surfaces": ["chatgpt"], "reserveSeconds": 120}
-        held = client.post("/v1/async/preflight", json=asked).json()["reservation"]["id"]
+        def held() -> str:
+            asked = {"jobs": 1, "surfaces": ["chatgpt"], "reserveSeconds": 120}
+            made = client.post("/v1/async/preflight", json=asked).json()["reservation"]
+            return str(made["id"])
+
+        client.post("/v1/search", json=body | {"group": "furnished"})  # what is steered is in none
         groups = ("readGroup", "readGroupResults", "cancelGroup", "retryGroup")
         return {
-            "cancelJob": {"live": job()},
-            "retryJob": {"ended": job(canceled=True)},
-            "deleteJob": {"live": job(), "ended": job(canceled=True)},
-            "giveBack": {"held": held},
-            **{name: {"furnished": "furnished"} for name in groups},
+            "cancelJob": [job()],
+            "retryJob": [job(canceled=True) for _ in range(SOME)],
+            "deleteJob": [job(canceled=n % 2 == 0) for n in range(SOME)],
+            "giveBack": [held() for _ in range(SOME // 2)],
+            **{name: ["furnished"] for name in groups},
         }
 
 
-def furnished(made: dict[str, dict[str, str]]) -> dict[str, Any]:
-    """The document with these as examples of what the operations are about."""
+def furnished(made: dict[str, list[str]]) -> dict[str, Any]:
+    """The document with these, where an operation is about one, as all that it may be."""
     document = json.loads(json.dumps(DOCUMENT))
+    known = document["components"]["parameters"]
     for methods in document["paths"].values():
         for operation in methods.values():
-            named = made.get(operation["operationId"], {})
+            named = made.get(operation["operationId"])
             for place, parameter in enumerate(operation["parameters"]):
-                known = document["components"]["parameters"]
                 told = known[parameter["$ref"].rpartition("/")[2]] if "$ref" in parameter else {}
                 if named and told.get("in") == "path":
-                    examples = {name: {"value": value} for name, value in named.items()}
-                    operation["parameters"][place] = {**told, "examples": examples}
+                    operation["parameters"][place] = {**told, "schema": {"enum": named}}
     return document
 
 
