@@ -96,7 +96,7 @@ def _mass_cancel(scale: float) -> list[Row]:
         url = here.api()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             seen = runner.run(_cancel(here, url, issued.secret))
-        (left,) = _one(here, "SELECT count(*) FROM parent WHERE state <> 'canceled'")
+        (left,) = _one(here, "SELECT count(*) FROM parent WHERE cancel_requested_at IS NULL")
     assert left == 0, left
     return [
         Row(f"a group of {parents:,} waiting parents canceled", parents / seen.took, "parents/s"),
