@@ -64,11 +64,11 @@ async def clear(request: AnyRequest) -> Reply:
         before = await steering.clock(connection)
     cleared = 0
     for state in steering.CLEARED:
-        batch = steering.MOST
-        while batch == steering.MOST:
+        more = True
+        while more:
             async with here.pool.connection() as connection, connection.transaction():
-                batch = await steering.clear(connection, key_id=key.id, state=state, before=before)
-            cleared += batch
+                swept = await steering.clear(connection, key_id=key.id, state=state, before=before)
+            cleared, more = cleared + swept.parents, swept.more
     return document(Cleared(cleared=cleared))
 
 

@@ -25,8 +25,10 @@ SELECT count(*)::int, CASE WHEN count(*) > 0 THEN pg_notify(%(channel)s, '') END
 """
 
 NEXT = """
-SELECT extract(epoch FROM min(not_before) - clock_timestamp())::float8 FROM parent
+SELECT extract(epoch FROM not_before - clock_timestamp())::float8 FROM parent
 WHERE state = 'delayed'
+ORDER BY not_before
+LIMIT 1
 """
 
 
@@ -42,6 +44,7 @@ async def release(connection: AsyncConnection, *, most: int = 300) -> Released:
     async with connection.pipeline(), connection.transaction():
         await connection.execute(plans.IN_ORDER)
         cursor = await connection.execute(RELEASE, {"most": most, "channel": notify.ADMITTED})
+        following = await connection.execute(NEXT)
     row = await cursor.fetchone()
-    pause = await (await connection.execute(NEXT)).fetchone()
+    pause = await following.fetchone()
     return Released(row[0] if row else 0, pause[0] if pause else None)

@@ -55,7 +55,7 @@ class Clear(NamedTuple):
         for state in steering.CLEARED:
             named = {"key_id": self.key.id, "state": state, "before": before}
             async with connection.transaction():
-                cleared += await steering.clear(connection, **named)
+                cleared += (await steering.clear(connection, **named)).parents
         return cleared
 
 

@@ -210,7 +210,8 @@ async def test_a_queue_is_cleared_of_all_that_has_not_started(connection, owner,
     cleared = 0
     for state in steering.CLEARED:
         async with connection.transaction():
-            cleared += await steering.clear(connection, key_id=owner.id, state=state, before=before)
+            swept = await steering.clear(connection, key_id=owner.id, state=state, before=before)
+        cleared += swept.parents
     assert cleared == 3
     for parent in (ready, waiting, late):
         assert (await row(connection, owner, parent)).state is ParentState.CANCELED
@@ -233,7 +234,24 @@ async def test_a_queue_is_cleared_a_batch_at_a_time(connection, owner, lane, sta
                     connection, key_id=owner.id, state=state, before=before, most=2
                 )
             )
-    assert told == [2, 2, 1]
+    assert told == [(2, True), (2, True), (1, False)]
+
+
+@pytest.mark.parametrize("goes_on", [delays.release, fan_out])
+async def test_what_goes_on_while_a_queue_is_cleared_does_not_slip_through(
+    connection, owner, lane, goes_on
+):
+    """A delay that ends, or a fan-out, between two batches leads to what is cleared later."""
+    late = await factories.new_waiting(connection, owner, [lane], delay=60)
+    soon = await factories.parent(connection, owner, [lane])
+    before = await steering.clock(connection)
+    await connection.execute("UPDATE parent SET not_before = now() WHERE state = 'delayed'")
+    for state in steering.CLEARED:
+        async with connection.transaction():
+            await steering.clear(connection, key_id=owner.id, state=state, before=before)
+        await goes_on(connection)
+    for parent in (late, soon):
+        assert (await row(connection, owner, parent)).state is ParentState.CANCELED
 
 
 async def test_a_queue_is_cleared_of_what_came_before_only(connection, owner, lane):
@@ -242,7 +260,7 @@ async def test_a_queue_is_cleared_of_what_came_before_only(connection, owner, la
     long_ago = datetime.now(UTC) - timedelta(days=1)
     async with connection.transaction():
         told = await steering.clear(connection, key_id=owner.id, state="queued", before=long_ago)
-    assert told == 0
+    assert told.parents == 0
 
 
 async def test_a_deadline_ends_what_waits(connection, owner, lane):

@@ -30,8 +30,10 @@ SELECT count(*)::int, CASE WHEN count(*) > 0 THEN pg_notify(%(channel)s, '') END
 """
 
 NEXT = """
-SELECT extract(epoch FROM min(run_at) - clock_timestamp())::float8 FROM child
+SELECT extract(epoch FROM run_at - clock_timestamp())::float8 FROM child
 WHERE state = 'retrying'
+ORDER BY run_at
+LIMIT 1
 """
 
 
@@ -47,6 +49,8 @@ async def stage(connection: AsyncConnection, *, most: int = 300) -> Staged:
     async with connection.pipeline(), connection.transaction():
         await connection.execute(plans.PROBE)
         cursor = await connection.execute(STAGE, {"most": most, "channel": notify.QUEUED})
+        await connection.execute(plans.IN_ORDER)
+        following = await connection.execute(NEXT)
     row = await cursor.fetchone()
-    pause = await (await connection.execute(NEXT)).fetchone()
+    pause = await following.fetchone()
     return Staged(row[0] if row else 0, pause[0] if pause else None)

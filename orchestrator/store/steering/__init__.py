@@ -8,9 +8,9 @@ key in a transaction: their counters would be locked in two orders.
 
 from orchestrator.store.steering.cancel import (
     CLEARED,
-    MOST,
     Canceled,
     NotCancelable,
+    Swept,
     cancel,
     clear,
     clock,
@@ -22,7 +22,6 @@ from orchestrator.store.steering.stop import Told, stop
 
 __all__ = [
     "CLEARED",
-    "MOST",
     "RETRYABLE",
     "Again",
     "Canceled",
@@ -31,6 +30,7 @@ __all__ = [
     "NotCancelable",
     "NotEnded",
     "NotRetryable",
+    "Swept",
     "Told",
     "again",
     "cancel",

@@ -145,8 +145,15 @@ async def clock(connection: AsyncConnection) -> datetime:
     return cast("datetime", now)
 
 
-CLEARED = ("queued", "delayed", "processing")
-"""The states a queue is cleared of, in turn."""
+CLEARED = ("delayed", "queued", "processing")
+"""The states a queue is cleared of, in the order parents go through them: none slips through."""
+
+
+class Swept(NamedTuple):
+    """How many parents were canceled, and whether there may be more in that state."""
+
+    parents: int
+    more: bool
 
 
 async def clear(
@@ -156,21 +163,21 @@ async def clear(
     state: str,
     before: datetime,
     most: int = MOST,
-) -> int:
+) -> Swept:
     """Cancel parents of a key that came before and of which nothing has started, a batch of them.
 
-    Those in one of the states `CLEARED`; how many. Fewer than `most`: there are no more. Must run
+    Those in one of the states `CLEARED`, which a caller goes through in their order. Must run
     inside a transaction.
     """
     named = {"key": key_id, "state": state, "before": before, "most": most}
     waiting = state != "processing"
     await connection.execute(plans.PROBE)
     cursor = await connection.execute(WAITING if waiting else UNSTARTED, named)
-    parents = [parent async for (parent,) in cursor]
+    found = parents = [parent async for (parent,) in cursor]
     if not waiting:
         await connection.execute(HOLD_CHILDREN, {"parents": parents})
         cursor = await connection.execute(STARTED, {"parents": parents})
         started = {parent async for (parent,) in cursor}
         parents = [parent for parent in parents if parent not in started]
     told = await stop(connection, parents, "canceled", waiting=waiting, asked=True)
-    return told.parents
+    return Swept(told.parents, more=len(found) == most)

@@ -34,8 +34,10 @@ CROSS JOIN LATERAL (
 """
 
 NEXT = """
-SELECT extract(epoch FROM min(deadline_at) - clock_timestamp())::float8 FROM parent
+SELECT extract(epoch FROM deadline_at - clock_timestamp())::float8 FROM parent
 WHERE deadline_at IS NOT NULL AND stop IS NULL AND finished_at IS NULL
+ORDER BY deadline_at
+LIMIT 1
 """
 
 
@@ -58,5 +60,5 @@ async def expire(connection: AsyncConnection, *, most: int = 300) -> Expired:
         if picked:
             parents, waiting = [row[0] for row in picked], picked[0][1]
             await stop(connection, parents, "expired", waiting=waiting)
-    pause = await (await connection.execute(NEXT)).fetchone()
+        pause = await (await connection.execute(NEXT)).fetchone()
     return Expired(len(picked), pause[0] if pause else None)
