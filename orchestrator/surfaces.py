@@ -12,7 +12,7 @@ class Discreet(msgspec.Struct, frozen=True, kw_only=True):
 
     def _shown(self) -> dict[str, Any]:
         """What of it may be seen."""
-        raise NotImplementedError
+        raise NotImplementedError  # each record says it of itself
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in self._shown().items())

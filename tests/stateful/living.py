@@ -55,4 +55,4 @@ class Living(Storming):
 
     def the_rows_are_as_the_model_says(self) -> None:
         """The machine's invariant."""
-        raise NotImplementedError
+        raise NotImplementedError  # the machine says which

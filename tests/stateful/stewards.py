@@ -53,7 +53,7 @@ class Stewards(Callers):
 
     async def _claimed(self, slots: int) -> list[Fence]:
         """What a claim of so many slots gives out."""
-        raise NotImplementedError
+        raise NotImplementedError  # the process that is a steward too does
 
     async def _clear(self) -> None:
         await self._order(Clear(self._random.choice(self._keys)))
