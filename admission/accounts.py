@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 from admission.keys import Role
 from admission.limits import Limits
 from admission.policy import Usage
-from admission.usage import held
+from admission.usage import reserved
 
 
 class Account(NamedTuple):
@@ -58,7 +58,7 @@ async def all_accounts(connection: AsyncConnection) -> Sequence[Account]:
             usage=Usage(
                 waiting=row["depth"],
                 capacity=row["queue_capacity"],
-                reservations=held(row["reservations"]),
+                reservations=reserved(row["reservations"]),
                 callers=row["callers"],
                 detached=row["detached"],
                 sync_limit=row["sync_limit"],

@@ -95,12 +95,13 @@ class Deciding(Generic[Entry, Prior]):
     def answer(self, ask: Ask[Entry], known: Sequence[Known[Prior] | None]) -> Answer[Prior]:
         """Decide the items of an ask; `known` has the earlier entry of each, stored before."""
         first = ask.items[0].demand
+        lived = bool(self._places.reserved(first))  # one spent by an ask before is none to this one
         if ask.whole and (none := self._none(ask.items, known)) is not None:
-            return Answer((), self._places.reserved(first), none)
+            return Answer((), self._places.reserved(first) if lived else None, none)
         take = self._store if ask.whole else self._take
         together = zip(ask.items, known, strict=True)
         decisions = [self._decide(item, before, take) for item, before in together]
-        return Answer(decisions, self._places.reserved(first))
+        return Answer(decisions, self._places.reserved(first) if lived else None)
 
     def _decide(
         self,

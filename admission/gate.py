@@ -9,7 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from admission import reservations, usage
 from admission.batches import Batcher
-from admission.deciding import Answer, Ask, Deciding, Decision, Item, Known, Stored
+from admission.deciding import Answer, Ask, Deciding, Item, Known, Stored
 from admission.demand import Demand
 from admission.pace import Pace
 from admission.places import Places
@@ -63,11 +63,6 @@ class Gate(Generic[Entry, Prior]):
     async def ask(self, asked: Ask[Entry]) -> Answer[Prior]:
         """Decide these in one transaction; what is a yes is stored when this returns."""
         return await self._batcher.put(asked)
-
-    async def admit(self, demand: Demand, entry: Entry) -> Decision[Prior]:
-        """Ask for one demand's places; the decision is stored when it is a yes."""
-        (decision,) = (await self.ask(Ask((Item(demand, entry),)))).decisions
-        return decision
 
     async def run(self) -> None:
         """Serve until closed."""

@@ -25,7 +25,7 @@ FOR NO KEY UPDATE OF usage
 # was waited for are seen by a new snapshot only. A reservation's end is held against the clock as
 # it is under the lock, too: by that of an earlier start it would live on after its places went to
 # somebody else.
-HELD = """
+BESIDES = """
 SELECT k.key_id,
        (SELECT count(*)::int FROM sync_wait w WHERE w.key_id = k.key_id) AS callers,
        (SELECT json_object_agg(r.id, r.places) FROM reservation r
@@ -39,15 +39,15 @@ async def lock(connection: AsyncConnection, keys: Iterable[int]) -> dict[int, Us
     """Lock the rows of these keys in key order until the transaction ends, and read them."""
     wanted = {"keys": sorted(set(keys))}
     rows = await connection.cursor(row_factory=dict_row).execute(LOCK, wanted)
-    taken_besides = await connection.execute(HELD, wanted)
+    taken_besides = await connection.execute(BESIDES, wanted)
     usages = {row.pop("key_id"): Usage(**row) async for row in rows}
     async for key, callers, reservations in taken_besides:
         if key in usages:
-            usages[key] = usages[key]._replace(callers=callers, reservations=held(reservations))
+            usages[key] = usages[key]._replace(callers=callers, reservations=reserved(reservations))
     return usages
 
 
-def held(reservations: dict[str, int] | None) -> dict[UUID, int]:
+def reserved(reservations: dict[str, int] | None) -> dict[UUID, int]:
     """Places by reservation, as JSON has them."""
     return {UUID(name): places for name, places in (reservations or {}).items()}
 
@@ -99,7 +99,7 @@ async def read(connection: AsyncConnection, key_id: int) -> Usage | None:
     row: dict[str, Any] | None = await (await cursor.execute(READ, {"key": key_id})).fetchone()
     if row is None:
         return None
-    return Usage(**row | {"reservations": held(row["reservations"])})
+    return Usage(**row | {"reservations": reserved(row["reservations"])})
 
 
 async def taken(connection: AsyncConnection, key_id: int) -> Taken | None:

@@ -17,7 +17,7 @@ from admission.reservations import Reservation
 from orchestrator import snapshot
 from orchestrator.domain import estimates, ids, preflight
 from orchestrator.domain.estimates import Going
-from orchestrator.domain.preflight import Held, Jobs, Preflight
+from orchestrator.domain.preflight import Jobs, Preflight, Reserved
 from orchestrator.domain.snapshot import Headroom
 from orchestrator.domain.times import rfc3339
 
@@ -65,7 +65,7 @@ async def reserve(
         connection, ids.new(), key_id=key, places=jobs.n, seconds=seconds
     )
     after = taken._replace(reservations={**taken.reservations, made.id: made.places})
-    return msgspec.structs.replace(seen, headroom=_room(after), reservation=_held(made))
+    return msgspec.structs.replace(seen, headroom=_room(after), reservation=_reserved(made))
 
 
 GOING = """
@@ -97,7 +97,7 @@ async def _foreseen(
     key = asker.key
     paced = taken._replace(sync_per_second=asker.pace.per_second(key.id, taken.sync_limit))
     now = await going(connection, key.id)
-    seen = await snapshot.take(connection, key, node=asker.node, observe=asker.observe)
+    seen = await snapshot.take(connection, key.id, node=asker.node, observe=asker.observe)
     met = preflight.met(jobs, paced, seen.request_rate, chance=random.random())  # noqa: S311 - it spreads
     return Preflight(
         admitted=met is None,
@@ -115,9 +115,9 @@ def _room(taken: Usage) -> Headroom:
     return Headroom(asynchronous=headroom(taken), sync=sync_headroom(taken))
 
 
-def _held(made: Reservation) -> Held:
+def _reserved(made: Reservation) -> Reserved:
     name = ids.reservation_text(made.id)
-    return Held(id=name, places=made.places, expires_at=rfc3339(made.expires_at))
+    return Reserved(id=name, places=made.places, expires_at=rfc3339(made.expires_at))
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -9,7 +9,6 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from admission import usage
-from admission.keys import Key
 from admission.policy import Usage, headroom, sync_headroom
 from admission.rate import GOOD_SECONDS, Rate, Seen
 from orchestrator.domain.snapshot import (
@@ -90,7 +89,7 @@ WHERE u.key_id = %(key)s
 
 async def take(
     connection: AsyncConnection,
-    key: Key,
+    key_id: int,
     *,
     node: int = 0,
     observe: Callable[[Seen], Rate] | None = None,
@@ -101,7 +100,7 @@ async def take(
     is left of the tokens seen, since only it knows what it spent of its lot.
     """
     cursor = connection.cursor(row_factory=class_row(_Counted))
-    await cursor.execute(TAKE, {"key": key.id, "node": node, "good": GOOD_SECONDS})
+    await cursor.execute(TAKE, {"key": key_id, "node": node, "good": GOOD_SECONDS})
     counted = await cursor.fetchone()
     assert counted  # noqa: S101 - a key has its usage row from the statement that made it
     seen = Seen(counted.tokens, counted.leased_at)
@@ -123,7 +122,7 @@ def document(counted: _Counted, rate: Rate) -> Snapshot:
     taken = Usage(
         waiting=counted.waiting,
         capacity=counted.capacity,
-        reservations=usage.held(counted.reservations),
+        reservations=usage.reserved(counted.reservations),
         callers=counted.callers,
         detached=counted.detached,
         sync_limit=counted.sync_limit,

@@ -108,8 +108,7 @@ class Watchers:
             await asyncio.sleep(AGREE_SECONDS)
             keys = self._doubtful | set(self._mine)
             try:
-                for key in keys:
-                    await self._changes.put(_Change(key, 0))
+                await asyncio.gather(*(self._changes.put(_Change(key, 0)) for key in keys))
             except ClosedError:
                 return
             except DATABASE_AWAY as error:

@@ -8,6 +8,9 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from admission import keys, reservations, usage
+from admission.deciding import Ask, Decision, Item
+from admission.demand import Demand
+from admission.gate import Entry, Gate, Prior
 from admission.keys import Key
 from admission.limits import Limits
 from orchestrator.domain import ids
@@ -234,3 +237,9 @@ async def scalar(connection: AsyncConnection, statement: Any, *arguments: Any) -
     row = await (await connection.execute(statement, arguments)).fetchone()
     assert row
     return row[0]
+
+
+async def admit(gate: Gate[Entry, Prior], demand: Demand, entry: Entry) -> Decision[Prior]:
+    """What the gate decides on one entry."""
+    (decision,) = (await gate.ask(Ask((Item(demand, entry),)))).decisions
+    return decision

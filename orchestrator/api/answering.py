@@ -13,7 +13,7 @@ from litestar.types import Receive
 
 from admission.policy import retry_after
 from orchestrator import submission
-from orchestrator.api import catalogue, denials, problems
+from orchestrator.api import catalogue, denials, leaving, problems, reading
 from orchestrator.api.asking import REPLAYED, Question
 from orchestrator.api.problems import Problem
 from orchestrator.api.replies import Header, Reply, document
@@ -22,7 +22,7 @@ from orchestrator.domain import cell_views, ids, views
 from orchestrator.domain.documents import FlatResults, SyncResult
 from orchestrator.domain.envelope import Wire
 from orchestrator.domain.rows import ChildRow, ParentRow
-from orchestrator.store import children, parents, standing
+from orchestrator.store import children, parents
 from orchestrator.store.parents import Caller
 from orchestrator.submission import Accepted, Replayed
 from orchestrator.waits import Wait
@@ -102,25 +102,19 @@ async def _hold(
     clock = asyncio.get_running_loop().time
     began = clock()
     async with asyncio.TaskGroup() as tasks:
-        leaving = tasks.create_task(_gone(receive))
+        hanging_up = tasks.create_task(leaving.left(receive))
         try:
             await asyncio.wait(
-                (wait.over, leaving),
+                (wait.over, hanging_up),
                 timeout=question.mode.wait_seconds,
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
-            gone = leaving.done()
-            leaving.cancel()
+            gone = hanging_up.done()
+            hanging_up.cancel()
             left = here.waits.leave(wait)
     here.pace.note(question.key.id, clock() - began)
     return gone, left
-
-
-async def _gone(receive: Receive) -> None:
-    """Return when the caller has hung up: a server does not cancel a handler for it."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _read(here: Services, question: Question, admitted: _Admitted) -> Reply | Problem:
@@ -129,20 +123,20 @@ async def _read(here: Services, question: Question, admitted: _Admitted) -> Repl
         parent = await parents.read(connection, key_id=key.id, parent=job)
         if parent is None:
             return problems.job_not_found()  # erased while it was waited for
-        rows = await children.results(connection, job, after=0, limit=parent.total)
-        queued = await standing.place(connection, parent)
-        obstacles = await standing.obstacles(connection, parent)
+        if parent.state.ended:
+            rows = await children.results(connection, job, after=0, limit=parent.total)
+            found: Wire = _found(question, parent, rows)
+        elif admitted.wait is not None and not question.mode.preferred:
+            problem = denials.timed_out(ids.text(job))
+            return problem._replace(headers=(*problem.headers, *admitted.headers))
+        else:
+            found = await reading.of(connection, parent)
     where: Header = (b"location", f"/v1/jobs/{ids.text(job)}".encode())
     headers = (where, *admitted.headers)
     if parent.state.ended:
-        found = _found(question, parent, rows)
         return document(found, headers=(*headers, *question.applied))
-    if admitted.wait is not None and not question.mode.preferred:
-        problem = denials.timed_out(ids.text(job))
-        return problem._replace(headers=(*problem.headers, *admitted.headers))
     again: Header = (b"retry-after", b"%d" % retry_after(here.pace.seconds(key.id)))
-    read = views.job_read(parent, rows, queued=queued, obstacles=obstacles)
-    return document(read, status=202, headers=(*headers, again, *question.applied))
+    return document(found, status=202, headers=(*headers, again, *question.applied))
 
 
 def _found(question: Question, parent: ParentRow, rows: list[ChildRow]) -> Wire:

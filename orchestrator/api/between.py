@@ -1,5 +1,6 @@
 """What is wrong between the fields of a submission that are right by themselves. Pure."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -115,7 +116,8 @@ def _number(value: Any) -> float | None:
 
 
 def _count(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) and value >= 1 else None
+    usable = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if usable and 1 <= value < math.inf else None
 
 
 def _usable(given: Any) -> Region | None:

@@ -84,7 +84,7 @@ async def status(request: AnyRequest) -> Reply:
     here, key = services.of(scope), scope["auth"]
     async with here.pool.connection() as connection:
         taken = await snapshot.take(
-            connection, key, node=here.presence.node_id, observe=observer(scope)
+            connection, key.id, node=here.presence.node_id, observe=observer(scope)
         )
     return document(taken)
 

@@ -8,11 +8,10 @@ from litestar import Request, get, post
 from psycopg import AsyncConnection
 
 from admission.keys import Key
-from orchestrator.api import problems, retries, services
+from orchestrator.api import problems, queries, retries, services
 from orchestrator.api.problems import Problem
 from orchestrator.api.replies import Reply, document
 from orchestrator.api.schemas import GROUP
-from orchestrator.api.steering import unasked
 from orchestrator.domain.many import CellsByStatus, GroupView, Matched, ParentsByStatus
 from orchestrator.store import group_actions, groups
 
@@ -57,8 +56,8 @@ async def _ask(
 ) -> Reply:
     scope = request.scope
     name, key = scope["path_params"]["group"], scope["auth"]
-    if problem := unasked(scope):
-        return problems.reply(problem, scope)
+    if faults := queries.unknown(scope):
+        return problems.reply(problems.invalid(faults), scope)
     async with services.of(scope).pool.connection() as connection, connection.transaction():
         found = await _find(connection, key, name)
         if found is None:

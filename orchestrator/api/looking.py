@@ -11,7 +11,7 @@ import msgspec
 from psycopg_pool import AsyncConnectionPool
 
 from admission.book import Book
-from admission.keys import Key
+from admission.lots import Lot
 from orchestrator import db, snapshot
 from orchestrator.api import reading
 from orchestrator.domain.documents import JobRead
@@ -54,22 +54,24 @@ class Looking:
 
     async def snapshots(
         self,
-        seen: Mapping[Key, Collection[Hashable]],
-        tell: Callable[[Key, News[bytes]], None],
+        seen: Mapping[Lot, Collection[Hashable]],
+        tell: Callable[[Lot, News[bytes]], None],
     ) -> None:
-        """The snapshot of each key; its version is a digest of what does not move by itself."""
-        for key, had in seen.items():
-            lot = self._rates.lot(key)
+        """The snapshot of each key, whose lot stands for it whatever it is called or limited to.
+
+        Its version is a digest of what does not move by itself.
+        """
+        for lot, had in seen.items():
             async with self._pool.connection() as connection:
                 taken = await snapshot.take(
                     connection,
-                    key,
+                    lot.key_id,
                     node=self._node(),
                     observe=partial(self._rates.observe, lot),
                 )
             version = digest(taken)
             if set(had) != {version}:
-                tell(key, News(version, msgspec.json.encode(taken)))
+                tell(lot, News(version, msgspec.json.encode(taken)))
 
 
 def digest(taken: Snapshot) -> str:

@@ -6,7 +6,7 @@ from uuid import UUID
 from litestar.types import Receive
 
 from admission.keys import Key
-from orchestrator.api import reading
+from orchestrator.api import leaving, reading
 from orchestrator.api.looking import Job
 from orchestrator.api.services import Services
 from orchestrator.domain import events
@@ -35,7 +35,9 @@ async def read(
         if not placed:
             return found
         with here.jobs.watch(Job(key.id, parent), version) as watch:
-            told = await _first(watch, seconds, receive)
+            told, gone = await _first(watch, seconds, receive)
+    if gone:
+        return found  # which nobody reads
     return told or await read(here, key, parent, seconds=0, known="", receive=receive)
 
 
@@ -44,20 +46,16 @@ def tag(found: JobRead, parent: UUID) -> str:
     return f'W/"{events.text(events.of(found), parent)}"'
 
 
-async def _first(watch: Watch[JobRead], seconds: int, receive: Receive) -> JobRead | None:
-    """The first news, unless the caller leaves before."""
+async def _first(
+    watch: Watch[JobRead], seconds: int, receive: Receive
+) -> tuple[JobRead | None, bool]:
+    """The first news there is, and whether the caller has left."""
     async with asyncio.TaskGroup() as tasks:
-        leaving = tasks.create_task(_gone(receive))
+        hanging_up = tasks.create_task(leaving.left(receive))
         telling = tasks.create_task(watch.news(seconds))
-        await asyncio.wait((telling, leaving), return_when=asyncio.FIRST_COMPLETED)
-        leaving.cancel()
+        await asyncio.wait((telling, hanging_up), return_when=asyncio.FIRST_COMPLETED)
+        gone = hanging_up.done()
+        hanging_up.cancel()
         telling.cancel()
-    if telling.cancelled():
-        return None
-    news = telling.result()
-    return news.body if news else None
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    news = None if telling.cancelled() else telling.result()
+    return news and news.body, gone

@@ -8,19 +8,23 @@ from orchestrator.api.catalogue import Catalogue
 from orchestrator.domain import cell_views, views
 from orchestrator.domain.documents import Envelope, JobRead
 from orchestrator.domain.ids import ChildId
+from orchestrator.domain.rows import ParentRow
 from orchestrator.store import children, parents, standing
 
 
 async def job(connection: AsyncConnection, *, key_id: int, parent: UUID) -> JobRead | None:
     """The read of a parent of this key, or None."""
     row = await parents.read(connection, key_id=key_id, parent=parent)
-    if row is None:
-        return None
+    return await of(connection, row) if row else None
+
+
+async def of(connection: AsyncConnection, parent: ParentRow) -> JobRead:
+    """The read of this parent."""
     return views.job_read(
-        row,
-        await children.of(connection, parent),
-        queued=await standing.place(connection, row),
-        obstacles=await standing.obstacles(connection, row),
+        parent,
+        await children.of(connection, parent.id),
+        queued=await standing.place(connection, parent),
+        obstacles=await standing.obstacles(connection, parent),
     )
 
 

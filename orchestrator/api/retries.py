@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from litestar.types import Receive, Scope
 from pydantic import Field, ValidationError
 
-from orchestrator.api import bodies, problems
+from orchestrator.api import bodies, problems, queries
 from orchestrator.api.problems import Fault, Problem
 from orchestrator.api.regions import Strict
 from orchestrator.api.stamps import header
@@ -30,13 +30,14 @@ class RetryRequest(Strict):
 
 async def read(scope: Scope, receive: Receive) -> RetryRequest | Problem:
     """What is asked for, or all that is wrong with it; no body is all three ends."""
-    if _bare(scope):
-        return RetryRequest()
-    body = await bodies.read(scope, receive)
+    body = b"" if _bare(scope) else await bodies.read(scope, receive)
     if isinstance(body, Problem):
         return body
     asked = _parse(body) if body.strip() else RetryRequest()
-    return problems.invalid(asked) if isinstance(asked, list) else asked
+    faults = queries.unknown(scope) + (asked if isinstance(asked, list) else [])
+    if faults or isinstance(asked, list):
+        return problems.invalid(faults)
+    return asked
 
 
 def _bare(scope: Scope) -> bool:

@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from admission.book import Book
 from admission.keys import Key
+from admission.lots import Lot
 from admission.pace import Pace
 from admission.refusals import Taken
 from orchestrator import db
@@ -62,7 +63,7 @@ class Services:
     rates: Book
     watchers: Watchers
     jobs: Watching[Job, JobRead]
-    snapshots: Watching[Key, bytes]
+    snapshots: Watching[Lot, bytes]
     traffic: Traffic
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     keys: Cached[bytes, Key] = field(

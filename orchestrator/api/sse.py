@@ -9,6 +9,7 @@ import msgspec
 from anyio import CancelScope
 from litestar.types import Receive, Send
 
+from orchestrator.api import leaving
 from orchestrator.api.replies import Header
 
 MEDIA = "text/event-stream"
@@ -43,7 +44,5 @@ async def send_all(events: AsyncGenerator[bytes], receive: Receive, send: Send) 
 
 
 async def _leave(receive: Receive, scope: CancelScope) -> None:
-    """End when the client has hung up."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await leaving.left(receive)
     scope.cancel()

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from litestar import Request, delete, post
-from litestar.types import Scope
 from psycopg import AsyncConnection
 
 from admission import gate
@@ -14,7 +13,7 @@ from admission.demand import Demand
 from admission.keys import Key
 from admission.refusals import Refusal
 from orchestrator.api import denials, problems, queries, reading, retries, services
-from orchestrator.api.problems import Fault, Problem
+from orchestrator.api.problems import Problem
 from orchestrator.api.replies import NOTHING, Header, Reply, document
 from orchestrator.api.retries import RetryRequest
 from orchestrator.api.services import Services
@@ -57,8 +56,8 @@ async def retry(request: AnyRequest) -> Reply:
 async def clear(request: AnyRequest) -> Reply:
     """Cancel what the key has accepted before and not started, a batch at a time."""
     scope = request.scope
-    if problem := unasked(scope):
-        return problems.reply(problem, scope)
+    if faults := queries.unknown(scope):
+        return problems.reply(problems.invalid(faults), scope)
     here, key = services.of(scope), scope["auth"]
     async with here.pool.connection() as connection:
         before = await steering.clock(connection)
@@ -72,30 +71,37 @@ async def clear(request: AnyRequest) -> Reply:
     return document(Cleared(cleared=cleared))
 
 
-def unasked(scope: Scope) -> Problem | None:
-    """A write without query parameters refuses those it is given."""
-    message = "Unknown query parameter; this request takes none."
-    faults = [Fault(path=f"?{name}", message=message) for name in queries.of(scope)]
-    return problems.invalid(faults) if faults else None
-
-
 async def _steered(request: AnyRequest, steer: Steer) -> Reply:
     scope = request.scope
     job = ids.read(scope["path_params"]["job"])
-    answer: Reply | Problem = unasked(scope) or problems.job_not_found()
-    if job is not None and not queries.of(scope):
+    if faults := queries.unknown(scope):
+        return problems.reply(problems.invalid(faults), scope)
+    answer: Reply | Problem = problems.job_not_found()
+    if job is not None:
         answer = await steer(services.of(scope), scope["auth"], job)
     return problems.reply(answer, scope) if isinstance(answer, Problem) else answer
 
 
 async def _cancel(here: Services, key: Key, job: JobId) -> Reply | Problem:
     async with here.pool.connection() as connection, connection.transaction():
-        ordinal = await _ordinal(connection, key, job)
-        if ordinal is None:
-            return problems.job_not_found()
-        outcome = await steering.cancel(
-            connection, key_id=key.id, parent=job.parent, ordinal=ordinal or None
-        )
+        outcome = await _canceled(connection, key, job)
+    return await _told(here, key, job, outcome)
+
+
+async def _canceled(
+    connection: AsyncConnection, key: Key, job: JobId
+) -> Canceled | NotCancelable | None:
+    ordinal = await _ordinal(connection, key, job)
+    if ordinal is None:
+        return None
+    return await steering.cancel(
+        connection, key_id=key.id, parent=job.parent, ordinal=ordinal or None
+    )
+
+
+async def _told(
+    here: Services, key: Key, job: JobId, outcome: Canceled | NotCancelable | None
+) -> Reply | Problem:
     match outcome:
         case None:
             return problems.job_not_found()
@@ -106,12 +112,14 @@ async def _cancel(here: Services, key: Key, job: JobId) -> Reply | Problem:
 
 
 async def _remove(here: Services, key: Key, job: JobId) -> Reply | Problem:
-    if isinstance(job, ParentId):
-        async with here.pool.connection() as connection, connection.transaction():
-            outcome = await steering.erase(connection, key_id=key.id, parent=job.parent)
-        if isinstance(outcome, Erased):
+    if not isinstance(job, ParentId):
+        return await _cancel(here, key, job)
+    async with here.pool.connection() as connection, connection.transaction():
+        erased = await steering.erase(connection, key_id=key.id, parent=job.parent)
+        if isinstance(erased, Erased):
             return NOTHING
-    return await _cancel(here, key, job)
+        outcome = await _canceled(connection, key, job)  # nor does it end meanwhile
+    return await _told(here, key, job, outcome)
 
 
 async def _retry(here: Services, key: Key, job: JobId, asked: RetryRequest) -> Reply | Problem:

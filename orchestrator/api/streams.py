@@ -93,15 +93,15 @@ async def _events(scope: Scope, parent: UUID, found: _Found, seen: Seen) -> Asyn
     with here.jobs.watch(topic, version) as watch:
         while not teller.ended:
             news = await watch.news(here.heartbeat_seconds)
-            if watch.over or (news is not None and news.body is None):
+            if watch.over or not await _welcome(scope):
                 return
-            if news is not None and news.body is not None:
+            if news is None:
+                yield sse.HEARTBEAT
+            elif news.body is None:
+                return
+            else:
                 for part in teller.tell(news.body):
                     yield part
-            elif await _welcome(scope):
-                yield sse.HEARTBEAT
-            else:
-                return
             del news
 
 
@@ -128,15 +128,16 @@ async def status_stream(request: AnyRequest) -> ASGIApp:
 
 async def _snapshots(scope: Scope) -> AsyncGenerator[bytes]:
     here = services.of(scope)
-    with here.snapshots.watch(scope["auth"], _last_event(scope)) as watch:
-        while not watch.over:
+    lot = here.rates.lot(scope["auth"])
+    with here.snapshots.watch(lot, _last_event(scope)) as watch:
+        while True:
             news = await watch.news(here.heartbeat_seconds)
-            if news is not None and news.body is not None:
-                yield sse.encoded("snapshot", news.body, str(news.version))
-            elif not watch.over:
-                if not await _welcome(scope):
-                    return
+            if watch.over or not await _welcome(scope):
+                return
+            if news is None or news.body is None:
                 yield sse.HEARTBEAT
+            else:
+                yield sse.encoded("snapshot", news.body, str(news.version))
 
 
 async def _welcome(scope: Scope) -> bool:

@@ -12,6 +12,7 @@ from orchestrator.client.connection import Connection, decoded
 from orchestrator.client.errors import ApiError, not_understood, rejected, whole
 from orchestrator.client.pace import AGAIN, Patience
 from orchestrator.client.records import BatchAnswer, BatchItem, Outcome
+from orchestrator.client.submitting import said
 
 MOST_ITEMS = 500
 LARGEST_BYTES = 16 * 1024 * 1024 - 64
@@ -115,7 +116,7 @@ def _bodies(items: Iterable[Item], key: str, group: str | None) -> Iterator[byte
         named: dict[str, Any] = {"idempotencyKey": f"{key}#{number}"}
         if group is not None:
             named["group"] = group
-        yield _encoded(named | dict(item))
+        yield _encoded(named | said(item))
 
 
 def _batches(bodies: Iterable[bytes], most: int) -> Iterator[list[bytes]]:

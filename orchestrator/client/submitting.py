@@ -92,22 +92,23 @@ class Submitting(Watching, Reading):
         }
         until = time.monotonic() + seconds
         while True:
-            left = max(1, math.floor(until - time.monotonic()))
             try:
-                return await self._answer(said(body), left)
+                return await self._answer(said(body), until)
             except ApiError as error:
                 rest = 1.0 if error.status is None else error.retry_after
                 if rest is None or time.monotonic() + rest > until:
                     raise
             await anyio.sleep(rest)
 
-    async def _answer(self, body: dict[str, Any], seconds: int) -> list[Envelope]:
+    async def _answer(self, body: dict[str, Any], until: float) -> list[Envelope]:
+        """The answer as it is at this moment of the monotonic clock."""
+        seconds = max(1, math.floor(until - time.monotonic()))
         patience = httpx.Timeout(30.0, read=seconds + 30.0)
         headers = {"Prefer": f"wait={seconds}"}
         reply = await self.send("POST", "/v1/search", json=body, headers=headers, timeout=patience)
         if reply.status_code != HTTPStatus.OK:
             job = reply.headers["Location"].rpartition("/")[2]
-            with anyio.move_on_after(seconds):
+            with anyio.move_on_after(until - time.monotonic()):
                 await self.wait(job)
             return [envelope async for envelope in self.results(job)]
         if len(body["surfaces"]) * len(body.get("regions", [""])) == 1:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid_utils import compat
 
 PREFIX = "job_"
-HELD = "res_"
+RESERVATION = "res_"
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _RESERVATION = re.compile(r"res_[0-9a-v]{26}")
@@ -43,7 +43,7 @@ def text(parent: uuid.UUID) -> str:
 
 def reservation_text(reservation: uuid.UUID) -> str:
     """The public id of a reservation, made as a parent's is."""
-    return HELD + _letters(reservation)
+    return RESERVATION + _letters(reservation)
 
 
 def _letters(made: uuid.UUID) -> str:

@@ -52,7 +52,7 @@ def met(jobs: Jobs, usage: Usage, rate: RequestRate, *, chance: float = 0.0) -> 
     return Met(binding, refusal.retry_after_seconds if fits else None)
 
 
-class Held(Wire):
+class Reserved(Wire):
     """A reservation: so many places of the admission queue until `expires_at`."""
 
     id: str
@@ -77,4 +77,4 @@ class Preflight(Wire):
     estimated_start_seconds: float | None
     estimated_finish_seconds: float | None
     estimated_credits: int
-    reservation: Held | None
+    reservation: Reserved | None

@@ -27,6 +27,16 @@ WHERE group_id = %(group)s AND state IN ('partial', 'failed', 'canceled', 'expir
 """,
 }
 
+# In the hands of a steward it is waited for: its batch ends first.
+CALL_OFF = """
+UPDATE group_action SET finished_at = now()
+WHERE id = ANY(ARRAY(
+  SELECT id FROM group_action
+  WHERE group_id = %(group)s AND kind = 'retry' AND finished_at IS NULL
+  ORDER BY id
+  FOR UPDATE))
+"""
+
 REQUEST = """
 INSERT INTO group_action (key_id, group_id, kind, statuses)
 VALUES (%(key)s, %(group)s, %(kind)s, %(statuses)s)
@@ -43,9 +53,12 @@ async def request(
 ) -> int:
     """Have this done to every parent the group has now; how many parents it is for.
 
-    Inside a transaction; once that is committed it will be done, whatever dies.
+    A cancel calls off what is left of the group's retries. Inside a transaction; once that is
+    committed it will be done, whatever dies.
     """
     named = {"key": key_id, "group": group_id, "kind": kind, "statuses": list(statuses)}
+    if kind == "cancel":
+        await connection.execute(CALL_OFF, named)
     row = await (await connection.execute(MATCHED[kind], named)).fetchone()
     await connection.execute(REQUEST, named)
     await connection.execute(notify.NOTIFY, {"channel": notify.ACTED})
@@ -68,14 +81,14 @@ TAKE = """
 SELECT id, key_id, group_id, kind, statuses, working, reached
 FROM group_action
 WHERE finished_at IS NULL AND retry_at <= now()
-ORDER BY id
+ORDER BY retry_at, id
 LIMIT 1
 FOR UPDATE SKIP LOCKED
 """
 
 
 async def take(connection: AsyncConnection) -> Action | None:
-    """The oldest request that may go on and is in nobody's hands, held by the transaction."""
+    """The request that waits longest and is in nobody's hands, held by the transaction."""
     cursor = connection.cursor(row_factory=class_row(Action))
     return await (await cursor.execute(TAKE)).fetchone()
 

@@ -115,6 +115,15 @@ async def test_a_run_that_broke_off_is_resumed_without_a_second_job(connecting, 
     assert await parents(connection) == len({one.job.id for one in whole}) == 9
 
 
+async def test_an_item_that_names_no_key_has_the_runs(connecting, connection):
+    """None says nothing, as in a single submission: the item is one job however often it runs."""
+    async with await connecting() as client:
+        some = items(2, idempotencyKey=None, priority=None)
+        runs = [[one.job.id async for one in client.submit_all(some, key="k")] for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert await parents(connection) == 2
+
+
 async def test_a_run_waits_for_room_and_keeps_its_order(connecting, connection, worker):
     """More than the queue holds: what is refused comes again when there is room, under its key."""
     async with await connecting(queue_capacity=3) as client, asyncio.TaskGroup() as tasks:

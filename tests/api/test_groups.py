@@ -148,3 +148,39 @@ async def test_a_retry_of_a_group_waits_for_room(issue, opened, worker, database
         await worker.connection.execute("UPDATE group_action SET retry_at = now()")
         await act(database)
         assert (await counted(client))["parents"]["failed"] == 0
+
+
+async def test_a_cancel_of_a_group_calls_off_what_is_left_of_its_retries(
+    issue, opened, worker, database
+):
+    """A retry that waited for room does not bring back to life what is canceled after it."""
+    async with opened((await issue(queue_capacity=1)).secret) as client:
+        for _ in range(2):
+            await submit(client, regions=["US"])
+            for fence in await worker.claim():
+                await children.settle(worker.connection, [Failed(fence, BROKEN)])
+        assert (await client.post("/v1/groups/night/retry")).json()["matched"] == 2
+        await act(database)
+        assert (await counted(client))["parents"]["queued"] == 1
+        assert (await client.post("/v1/groups/night/cancel")).json()["matched"] == 1
+        await worker.connection.execute("UPDATE group_action SET retry_at = now()")
+        await act(database)
+        parents = (await counted(client))["parents"]
+        assert (parents["canceled"], parents["failed"]) == (1, 1)
+
+
+async def test_what_is_asked_of_one_group_does_not_wait_for_another(
+    client, worker, database, monkeypatch
+):
+    """Actions take turns, a batch each: a large group is not done before a small one begins."""
+    monkeypatch.setattr(stewardship, "CANCELED_AT_ONCE", 1)
+    for name, n in (("large", 5), ("small", 1)):
+        for _ in range(n):
+            await submit(client, group=name)
+        await client.post(f"/v1/groups/{name}/cancel")
+    async with pool_of(database) as pool:
+        for _ in range(4):
+            assert await stewardship.act(pool)
+    small, large = await counted(client, "small"), await counted(client, "large")
+    assert small["parents"]["queued"] == 0
+    assert large["parents"]["queued"] > 0

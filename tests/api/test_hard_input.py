@@ -268,6 +268,15 @@ async def test_numbers_bytes_and_nesting_nobody_can_hold_are_a_400(client, body,
     assert [fault["path"] for fault in answer.json()["error"]["details"]] == [path]
 
 
+async def test_infinity_beside_what_cannot_be_stored_is_one_more_fault(client):
+    """The reader that mends such characters takes numbers the other does not."""
+    body = b'{"query":"\\ud800","surfaces":["%s"],"finish":{"atLeast":1e400}}' % WIDE.encode()
+    answer = await client.post("/v1/search", content=body)
+    assert answer.status_code == 400
+    faults = {fault["path"] for fault in answer.json()["error"]["details"]}
+    assert faults == {"query", "finish.atLeast"}
+
+
 async def test_of_a_field_given_twice_the_last_counts(client, connection):
     """As with most readers of JSON; what is stored is what was read."""
     answer = await client.post("/v1/search", content=raw(b'"b"', b"query"))

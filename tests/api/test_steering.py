@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from orchestrator.domain.envelope import Failure
-from orchestrator.store import children
+from orchestrator.store import children, steering
 from orchestrator.store.children import Completed, Failed, GivenBack
 from tests.waiting import eventually
 
@@ -16,6 +16,7 @@ CAPTURE = (
     ' "method": "simulator", "region": {"requested": "US"}, "surfacePresent": true}}'
 )
 BROKEN = Failure(code="BAD_RESPONSE", message="It made no sense.", retryable=False)
+FREE = "SELECT id FROM parent FOR NO KEY UPDATE SKIP LOCKED"
 BODY = {"query": "shoes", "surfaces": ["chatgpt"], "regions": ["US", "GB"]}
 
 
@@ -119,6 +120,23 @@ async def test_an_ended_parent_is_erased_and_its_idempotency_key_is_free(client,
     assert await submit(client, idempotencyKey="k") != job
 
 
+async def test_what_is_removed_cannot_end_between_the_look_and_the_cancel(
+    client, connection, monkeypatch
+):
+    """Nobody gets at the parent between them: it is erased or canceled, never refused."""
+    job = await submit(client)
+    free = []
+    cancel = steering.cancel
+
+    async def looked(*args, **named):
+        free.append(await (await connection.execute(FREE)).fetchall())
+        return await cancel(*args, **named)
+
+    monkeypatch.setattr(steering, "cancel", looked)
+    assert (await client.delete(f"/v1/jobs/{job}")).status_code == 200
+    assert free == [[]]
+
+
 async def test_a_retry_starts_the_next_run_of_what_found_no_answer(client, worker):
     """202 with the job: run 2, those cells queued afresh, the completed one kept."""
     job = await submit(client)
@@ -194,6 +212,15 @@ async def test_a_retry_says_what_it_takes(client, body, path):
         )
         assert (reply.status_code, code(reply)) == (400, "VALIDATION_FAILED")
         assert reply.json()["error"]["details"][0]["path"] == path
+
+
+async def test_a_retry_says_all_that_is_wrong_with_it_at_once(client):
+    """Beside the body as in it."""
+    job = await submit(client)
+    for what in (f"jobs/{job}", "groups/x"):
+        reply = await client.post(f"/v1/{what}/retry?force=1", json={"statuses": []})
+        faults = [fault["path"] for fault in reply.json()["error"]["details"]]
+        assert faults == ["?force", "statuses"]
 
 
 async def test_writes_refuse_query_parameters_they_do_not_take(client):

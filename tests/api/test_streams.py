@@ -9,8 +9,11 @@ from contextlib import AsyncExitStack
 import pytest
 from psycopg import sql
 
+from admission import keys
+from admission.keys import Issued
 from orchestrator import watchers as capped
 from orchestrator.api.app import create_app
+from orchestrator.api.cached import Cached
 from orchestrator.api.looking import Job
 from orchestrator.domain import ids
 from orchestrator.store import children, watchers
@@ -26,9 +29,14 @@ ROWS = "SELECT coalesce(sum(n), 0)::int FROM watcher"
 
 
 @pytest.fixture
-async def secret(registered, issue) -> str:
+async def issued(registered, issue) -> Issued:
     """A key that may ask as often as it likes."""
-    return (await issue(requests_per_minute=100_000)).secret
+    return await issue(requests_per_minute=100_000)
+
+
+@pytest.fixture
+def secret(issued) -> str:
+    return issued.secret
 
 
 @pytest.fixture
@@ -387,6 +395,42 @@ async def test_a_revoked_key_loses_its_streams(app, here, client, secret, connec
         await connection.execute("UPDATE api_secret SET revoked_at = now()")
         assert len(await events.rest()) == 3
         assert len(await snapshots.rest()) == 1
+
+
+async def test_a_revoked_key_is_told_nothing_more(app, here, client, secret, worker):
+    """However much there is to tell: neither what its job does nor its snapshot."""
+    app.state["services"] = dataclasses.replace(here, keys=Cached(seconds=0.0, largest=9))
+    job = await submit(client)
+    async with (
+        listening(app, secret, f"/v1/jobs/{job}/events") as events,
+        listening(app, secret, "/v1/async/status/stream") as snapshots,
+    ):
+        await heard(events, 3)
+        await snapshots.event()
+        await worker.connection.execute("UPDATE api_secret SET revoked_at = now()")
+        await worker.claim()
+        assert await events.rest() == []
+        assert await snapshots.rest() == []
+
+
+async def test_a_key_is_one_topic_whatever_it_was_at_the_opening(app, client, worker, issued):
+    """Two secrets are one look, and a limit changed since is not changed back by who watches."""
+    here = dataclasses.replace(app.state["services"], keys=Cached(seconds=0.0, largest=9))
+    app.state["services"] = here
+    (_, again) = await keys.rotate(worker.connection, issued.key, overlap_seconds=60)
+    path = "/v1/async/status/stream"
+    async with listening(app, issued.secret, path) as first, listening(app, again, path) as second:
+        await first.event()
+        await second.event()
+        assert len(here.snapshots._watched) == 1
+        lower = issued.key.limits._replace(requests_per_minute=60)
+        await keys.set_limits(worker.connection, issued.key, lower)
+        await submit(client)
+        lot = here.rates.lot(await keys.authenticate(worker.connection, again))
+        assert (await first.event()).data["requestRate"]["limit"] == 60
+        await worker.claim()
+        await first.event()
+        assert lot.key_limit == 60
 
 
 async def test_a_process_that_leaves_ends_its_streams_and_answers_who_waits(

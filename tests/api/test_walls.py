@@ -328,7 +328,7 @@ BEHIND = {
 async def _works_alike(
     way: walls.Way, foreign: dict[str, str], wire: Wire, client: httpx.AsyncClient
 ) -> None:
-    never = (walls.NEVER, f"{walls.NEVER}.chatgpt.us", walls.NEVER_HELD, walls.NO_GROUP)
+    never = (walls.NEVER, f"{walls.NEVER}.chatgpt.us", walls.NEVER_RESERVED, walls.NO_GROUP)
     unknown = {walls.kind(job): await wire.during(way.ask(client, job)) for job in never}
     ((kind, statement),) = [what for name, what in BEHIND.items() if f"{{{name}}}" in way.path]
     assert statement in unknown[kind], way

@@ -35,13 +35,13 @@ VALUES = {
 """Good values of parameters whose schema does not tell one."""
 
 NEVER = "job_06h00r4h1trtr7pjt7b69j1f04"
-NEVER_HELD = ids.HELD + NEVER.removeprefix(ids.PREFIX)
+NEVER_RESERVED = ids.RESERVATION + NEVER.removeprefix(ids.PREFIX)
 NO_GROUP = "quokka-group"
 ABSENT = {
     "unknown group": NO_GROUP,
     "unknown parent": NEVER,
     "unknown child": f"{NEVER}.chatgpt.us",
-    "unknown reservation": NEVER_HELD,
+    "unknown reservation": NEVER_RESERVED,
     "a word": "x",
     "the prefix": "job_",
     "no letters of ids": "job_" + "z" * 26,

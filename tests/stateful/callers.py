@@ -118,7 +118,7 @@ class Callers:
 
     async def _look(self) -> None:
         async with self._pool.connection() as connection:
-            taken = await snapshot.take(connection, self._random.choice(self._keys))
+            taken = await snapshot.take(connection, self._random.choice(self._keys).id)
         snapshots.equations(taken)
 
 

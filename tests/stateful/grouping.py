@@ -35,11 +35,16 @@ class Action:
     """A request on parents, and how far it has come; a retry is for the runs there were."""
 
     id: int
+    of: tuple[int, str]
     kind: Literal["cancel", "retry"]
     statuses: Sequence[str]
     runs: dict[UUID, int]
     working: bool = False
     reached: UUID | None = None
+
+    def called_off(self, key: int, group: str) -> bool:
+        """Whether a cancel of this group leaves it undone."""
+        return self.kind == "retry" and self.of == (key, group)
 
     def over(self, rows: dict[UUID, ParentRow]) -> list[UUID]:
         """The parents it is still for: ended in the run it is for, in their order."""
@@ -82,7 +87,9 @@ class Grouping(Steering):
         ((latest,),) = self.bare(looking.rows, LATEST)
         runs = members if kind == "cancel" else ended
         runs = {parent: members[parent].run for parent in runs}
-        self.actions.append(Action(latest, kind, ends, runs))
+        if kind == "cancel":
+            self.actions = [one for one in self.actions if not one.called_off(place, group)]
+        self.actions.append(Action(latest, (place, group), kind, ends, runs))
         if now:
             self.carry_on()
 

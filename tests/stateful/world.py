@@ -153,7 +153,7 @@ class World:
         return {caller: row for caller, row in waiting.items() if caller not in gone}
 
     async def snapshot(self, door: int, key: Key) -> Snapshot:
-        return await self.on(snapshot.take, key)
+        return await self.on(snapshot.take, key.id)
 
     def know(self, issued: Issued) -> None:
         """A new key."""

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from admission import accounts
 from admission.reservations import DRAW, FORGET
-from admission.usage import HELD
+from admission.usage import BESIDES
 from admission.usage import READ as USAGE_READ
 from orchestrator.fanout import FAN_OUT, LOOK_KEYS, LOOK_PARENTS
 from orchestrator.preflight import GOING
@@ -110,7 +110,7 @@ STATEMENTS = {
         Statement("stage_next", NEXT, plans.IN_ORDER),
         Statement("rescue", RESCUE, plans.PROBE),
         Statement("snapshot", TAKE, None),
-        Statement("usage_held", HELD, None),
+        Statement("usage_besides", BESIDES, None),
         Statement("usage_read", USAGE_READ, None),
         Statement("going", GOING, None),
         Statement("reservation_draw", DRAW, None),
@@ -239,7 +239,7 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         "stage_next": {},
         "rescue": {"dead": 10, "most": MOST, "limit": 3, "overdue": "{}"},
         "snapshot": {"key": 7, "node": 1, "good": 5.0},
-        "usage_held": {"keys": [7, 8]},
+        "usage_besides": {"keys": [7, 8]},
         "usage_read": {"key": 7},
         "going": {"key": 7},
         "reservation_draw": {"ids": [f"{n:032x}" for n in range(1, 6)], "lefts": [1] * 5},

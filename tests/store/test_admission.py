@@ -72,7 +72,7 @@ async def test_exactly_the_capacity_is_admitted(connection, new_pool, recounted)
     async with opened(await new_pool()) as gate:
         decisions = await asyncio.gather(
             *(
-                gate.admit(Demand(owner.id), factories.new_parent(owner, [lane, lane]))
+                factories.admit(gate, Demand(owner.id), factories.new_parent(owner, [lane, lane]))
                 for _ in range(12)
             )
         )
@@ -107,7 +107,9 @@ async def test_what_is_admitted_is_flushed_also_beside_refusals(connection, new_
 
         async def ask(times):
             entries = [factories.new_parent(owner, [lane]) for _ in range(times)]
-            await asyncio.gather(*(gate.admit(Demand(owner.id), entry) for entry in entries))
+            await asyncio.gather(
+                *(factories.admit(gate, Demand(owner.id), entry) for entry in entries)
+            )
             modes = await factories.scalar(connection, "SELECT array_agg(DISTINCT mode) FROM flush")
             await connection.execute("DELETE FROM flush")
             return modes
@@ -124,7 +126,10 @@ async def test_keys_do_not_take_each_others_places(connection, new_pool):
     async with opened(await new_pool()) as gate:
         asked = [small, large] * 4
         decisions = await asyncio.gather(
-            *(gate.admit(Demand(one.id), factories.new_parent(one, [lane])) for one in asked)
+            *(
+                factories.admit(gate, Demand(one.id), factories.new_parent(one, [lane]))
+                for one in asked
+            )
         )
     assert [isinstance(decision, Stored) for decision in decisions] == [True] * 2 + [
         False,
@@ -140,7 +145,9 @@ async def test_a_place_left_is_free_at_once(connection, new_pool):
     async with opened(await new_pool()) as gate:
 
         async def ask():
-            return await gate.admit(Demand(owner.id), factories.new_parent(owner, [lane]))
+            return await factories.admit(
+                gate, Demand(owner.id), factories.new_parent(owner, [lane])
+            )
 
         assert await ask() == Stored()
         assert isinstance(await ask(), Refusal)
@@ -157,8 +164,8 @@ async def test_a_demand_of_several_places_is_all_or_nothing(connection, new_pool
         stored.extend(entries)
 
     async with opened(await new_pool(), record) as gate:
-        refused = await gate.admit(Demand(owner.id, 2), "both")
-        admitted = await gate.admit(Demand(owner.id, 1), "one")
+        refused = await factories.admit(gate, Demand(owner.id, 2), "both")
+        admitted = await factories.admit(gate, Demand(owner.id, 1), "one")
     assert isinstance(refused, Refusal)
     assert (refused.current, refused.requested) == (0, 2)
     assert isinstance(admitted, Stored)
@@ -174,7 +181,7 @@ async def test_a_capacity_lowered_below_the_depth_admits_nothing_and_loses_nothi
     await factories.some_parents(connection, owner, [lane], n=3)
     await keys.set_limits(connection, owner, Limits(queue_capacity=2))
     async with opened(await new_pool()) as gate:
-        refused = await gate.admit(Demand(owner.id), factories.new_parent(owner, [lane]))
+        refused = await factories.admit(gate, Demand(owner.id), factories.new_parent(owner, [lane]))
     assert isinstance(refused, Refusal)
     assert (refused.limit, refused.current) == (2, 3)
     assert await depth(connection, owner) == 3
@@ -192,11 +199,14 @@ async def test_a_failed_flush_stores_nothing_and_tells_every_caller(connection, 
             raise ConnectionError("the database went away")
 
     async with opened(await new_pool(), record) as gate:
-        asked = [gate.admit(Demand(owner.id), factories.new_parent(owner, [lane])) for _ in "ab"]
+        asked = [
+            factories.admit(gate, Demand(owner.id), factories.new_parent(owner, [lane]))
+            for _ in "ab"
+        ]
         failures = await asyncio.gather(*asked, return_exceptions=True)
         assert [type(failure) for failure in failures] == [ConnectionError] * 2
         assert await depth(connection, owner) == 0
-        again = await gate.admit(Demand(owner.id), factories.new_parent(owner, [lane]))
+        again = await factories.admit(gate, Demand(owner.id), factories.new_parent(owner, [lane]))
         assert again == Stored()
 
 
@@ -206,7 +216,9 @@ async def test_a_caller_who_leaves_does_not_hold_up_others(connection, new_pool)
     lane = await factories.lane(connection)
     async with opened(await new_pool()) as gate:
         gone, stays = (
-            asyncio.ensure_future(gate.admit(Demand(owner.id), factories.new_parent(owner, [lane])))
+            asyncio.ensure_future(
+                factories.admit(gate, Demand(owner.id), factories.new_parent(owner, [lane]))
+            )
             for _ in "ab"
         )
         await asyncio.sleep(0)
@@ -239,7 +251,9 @@ async def test_a_queue_that_stood_still_for_hours_is_still_admitted_to(connectio
     await factories.parent(connection, owner, [lane])
     await connection.execute("UPDATE usage SET drained = 1e-320, drained_at = 1")
     async with opened(await new_pool()) as gate:
-        decision = await gate.admit(Demand(owner.id), factories.new_parent(owner, [lane]))
+        decision = await factories.admit(
+            gate, Demand(owner.id), factories.new_parent(owner, [lane])
+        )
     assert decision == Stored()
     assert await fan_out(connection) == 2
 

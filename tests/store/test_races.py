@@ -50,7 +50,7 @@ async def test_two_gates_at_the_last_place_admit_one(connection, connect, new_po
             seen = (await usage.lock(first, [owner.id]))[owner.id]
             assert (seen.depth, seen.capacity) == (0, 1)
             await parents.insert(first, [factories.new_parent(owner, [lane])])
-            asking = gate.admit(Demand(owner.id), factories.new_parent(owner, [lane]))
+            asking = factories.admit(gate, Demand(owner.id), factories.new_parent(owner, [lane]))
             asked = tasks.create_task(asking)
             await meeting.met(asked, pid)
         decision = await asked
@@ -72,7 +72,7 @@ async def test_many_gates_never_over_admit(connection, new_pool, recounted):
             for gate in gates:
                 for owner in owners:
                     entry = factories.new_parent(owner, [lane])
-                    asked.append(gate.admit(Demand(owner.id), entry))
+                    asked.append(factories.admit(gate, Demand(owner.id), entry))
             decisions += await asyncio.gather(*asked)
         for gate in gates:
             gate.close()

@@ -191,7 +191,7 @@ async def test_a_refusal_costs_no_token(connection, new_pool):
 async def test_a_new_bucket_is_made_with_the_first_request(connection, new_pool):
     """Lazily; until then the snapshot shows a full one."""
     owner = await factories.key(connection, requests_per_minute=60)
-    assert (await snapshot.take(connection, owner)).request_rate.remaining == 60
+    assert (await snapshot.take(connection, owner.id)).request_rate.remaining == 60
     assert await factories.scalar(connection, "SELECT count(*) FROM rate_bucket") == 0
     async with opened(await new_pool(), 1) as book:
         assert await book.take(book.lot(owner))
@@ -328,7 +328,7 @@ async def test_the_database_shows_what_the_process_knows(connection, new_pool):
         for left in (4, 3):
             assert await book.take(lot)
             observe = functools.partial(book.observe, lot)
-            taken = await snapshot.take(connection, owner, node=1, observe=observe)
+            taken = await snapshot.take(connection, owner.id, node=1, observe=observe)
             assert (taken.request_rate.limit, taken.request_rate.remaining) == (6, left)
             assert lot.view(time.monotonic(), time.time()).remaining == left
 

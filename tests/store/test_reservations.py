@@ -63,7 +63,7 @@ async def test_a_live_reservation_counts_and_an_expired_one_does_not(connection)
         assert read
         assert locked.reservations == read.reservations == held
         assert locked.depth == read.depth == read.taken.depth == 1 + sum(held.values())
-        queue = (await snapshot.take(connection, owner)).admission_queue
+        queue = (await snapshot.take(connection, owner.id)).admission_queue
         assert (queue.depth, queue.waiting, queue.reserved) == (locked.depth, 1, locked.reserved)
         await connection.execute(EXPIRE, [expired])
 
@@ -116,7 +116,7 @@ async def test_two_doors_draw_on_one_reservation_at_once(connection, new_pool, r
         demands = [Demand(owner.id, reservation=made), Demand(owner.id)] * 10
         decisions = await asyncio.gather(
             *(
-                gate.admit(demand, factories.new_parent(owner, [lane]))
+                factories.admit(gate, demand, factories.new_parent(owner, [lane]))
                 for demand in demands
                 for gate in (one, other)
             )

@@ -27,7 +27,7 @@ EXPIRE = "UPDATE reservation SET expires_at = now()"
 async def test_the_snapshot_of_a_new_key_is_all_room(connection):
     """Nothing waits, nothing runs, everything may still be sent."""
     owner = await factories.key(connection, queue_capacity=7, sync_limit=3, concurrency=5)
-    seen = await snapshot.take(connection, owner)
+    seen = await snapshot.take(connection, owner.id)
     assert (seen.admission_queue.depth, seen.admission_queue.capacity) == (0, 7)
     assert seen.admission_queue.oldest_age_seconds is None
     assert seen.inflight.total == 0
@@ -48,7 +48,7 @@ async def test_cells_are_counted_where_they_are(connection):
     await factories.settle(connection, factories.retried(claimed[0], 60))
     await factories.parent(connection, owner, [us, us], priority=1)
     await factories.parent(connection, other, [us])
-    seen = await snapshot.take(connection, owner)
+    seen = await snapshot.take(connection, owner.id)
     assert (seen.admission_queue.depth, seen.admission_queue.waiting) == (1, 1)
     flight = seen.inflight
     assert (flight.waiting, flight.queued, flight.processing, flight.total) == (2, 2, 1, 5)
@@ -69,7 +69,7 @@ async def test_the_oldest_waiting_parent_is_found_at_any_priority(connection):
     await connection.execute(
         "UPDATE parent SET created_at = now() - interval '100 seconds' WHERE id = %s", [old]
     )
-    seen = await snapshot.take(connection, owner)
+    seen = await snapshot.take(connection, owner.id)
     assert seen.admission_queue.oldest_age_seconds is not None
     assert 100 <= seen.admission_queue.oldest_age_seconds < 200
 
@@ -80,20 +80,20 @@ async def test_what_is_reserved_and_what_is_delayed_hold_places_too(connection):
     lane = await factories.lane(connection)
     await factories.some_parents(connection, owner, [lane], n=3)
     await connection.execute("UPDATE parent SET state = 'delayed', not_before = now()")
-    delayed = (await snapshot.take(connection, owner)).admission_queue
+    delayed = (await snapshot.take(connection, owner.id)).admission_queue
     assert (delayed.depth, delayed.waiting, delayed.delayed) == (3, 3, 3)
     assert delayed.oldest_age_seconds is None
     await factories.parent(connection, owner, [lane])
     for places in (4, 5):
         await factories.reservation(connection, owner, places)
-    seen = await snapshot.take(connection, owner)
+    seen = await snapshot.take(connection, owner.id)
     queue = seen.admission_queue
     assert (queue.depth, queue.waiting, queue.reserved, queue.delayed) == (13, 4, 9, 3)
     assert queue.oldest_age_seconds is not None
     assert seen.headroom.asynchronous == 7
     assert seen.inflight.waiting == 4
     await connection.execute("UPDATE reservation SET expires_at = now() WHERE places = 5")
-    assert (await snapshot.take(connection, owner)).admission_queue.reserved == 4
+    assert (await snapshot.take(connection, owner.id)).admission_queue.reserved == 4
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -138,7 +138,7 @@ async def test_the_equations_hold_in_every_state(connection, seed):
 
 async def equations_hold(connection, owner) -> None:
     """The snapshot agrees with itself and with a count of the rows."""
-    seen = await snapshot.take(connection, owner)
+    seen = await snapshot.take(connection, owner.id)
     flight, queue = seen.inflight, seen.admission_queue
     assert flight.total == flight.waiting + flight.queued + flight.processing
     assert flight.total == sum(flight.by_surface.values()) == sum(flight.by_region.values())

@@ -21,7 +21,7 @@ from admission.policy import Usage
 from admission.refusals import Refusal
 
 KEY = 1
-HELD = UUID(int=7)
+RESERVED = UUID(int=7)
 
 names = st.none() | st.sampled_from("abc")
 items = st.builds(
@@ -145,13 +145,15 @@ def test_a_caller_waits_for_what_was_stored_a_moment_before_if_there_is_a_sync_p
 
 def test_a_reservation_is_drawn_on_and_what_is_left_is_said():
     """Whole or item by item; one that does not live has nothing left to say."""
-    door, places = deciding(capacity=5, waiting=2, reservations={HELD: 3})
-    assert isinstance(ask(door, plain(4, reservation=HELD), whole=True).none, Refusal)
+    door, places = deciding(capacity=5, waiting=2, reservations={RESERVED: 3})
+    assert isinstance(ask(door, plain(4, reservation=RESERVED), whole=True).none, Refusal)
     assert places.drawn() == {}
-    assert ask(door, plain(2, reservation=HELD), whole=True).reserved == 1
-    answer = ask(door, plain(2, reservation=HELD))
+    assert ask(door, plain(2, reservation=RESERVED), whole=True).reserved == 1
+    answer = ask(door, plain(2, reservation=RESERVED))
     assert answer.reserved == 0
     assert [type(one) for one in answer.decisions] == [Stored, Refusal]
-    assert places.drawn() == {HELD: 0}
+    assert places.drawn() == {RESERVED: 0}
+    assert ask(door, plain(1, reservation=RESERVED)).reserved is None
+    assert ask(door, plain(9, reservation=RESERVED), whole=True).reserved is None
     assert ask(door, plain(1, reservation=UUID(int=8))).reserved is None
     assert ask(door, plain(1)).reserved is None

@@ -33,7 +33,7 @@ from orchestrator.domain.many import (
     ParentsByStatus,
 )
 from orchestrator.domain.plan import Plan
-from orchestrator.domain.preflight import Held, Preflight
+from orchestrator.domain.preflight import Preflight, Reserved
 from orchestrator.domain.regions import Region
 from orchestrator.domain.rows import ChildRow, ParentRow
 from orchestrator.domain.snapshot import Headroom
@@ -135,7 +135,7 @@ def _group() -> GroupView:
 
 def _preflight() -> Preflight:
     ends = rfc3339(NOW + timedelta(minutes=1))
-    held = Held(id=ids.reservation_text(PARENT), places=150, expires_at=ends)
+    reserved = Reserved(id=ids.reservation_text(PARENT), places=150, expires_at=ends)
     return Preflight(
         admitted=True,
         binding=None,
@@ -144,7 +144,7 @@ def _preflight() -> Preflight:
         estimated_start_seconds=2.812,
         estimated_finish_seconds=201.875,
         estimated_credits=6_000,
-        reservation=held,
+        reservation=reserved,
     )
 
 

@@ -4,7 +4,14 @@ They run after the other counters of their table. Whatever changes them but an e
 key's `usage` row, which is the mutex of its groups too.
 """
 
-COUNT_GROUPED_PARENTS = """
+# What one row of a parent, `p`, counts for in its group.
+COUNTED = """(VALUES
+      ('parents.' || CASE p.state WHEN 'delayed' THEN 'queued' ELSE p.state END, 1),
+      ('cells', p.total), ('cells.failed', p.failed), ('cells.canceled', p.canceled),
+      ('cells.completed', p.done - p.failed - p.canceled - p.expired),
+      ('cells.expired', p.expired)) AS counted (what, n)"""
+
+COUNT_GROUPED_PARENTS = f"""
 CREATE OR REPLACE FUNCTION count_grouped_parents() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF tg_op = 'INSERT' THEN
@@ -12,11 +19,7 @@ BEGIN
     INSERT INTO group_usage AS u (group_id, what, n)
     SELECT p.group_id, what, sum(n)
     FROM after p
-    CROSS JOIN LATERAL (VALUES
-      ('parents.' || CASE p.state WHEN 'delayed' THEN 'queued' ELSE p.state END, 1),
-      ('cells', p.total), ('cells.failed', p.failed), ('cells.canceled', p.canceled),
-      ('cells.completed', p.done - p.failed - p.canceled - p.expired),
-      ('cells.expired', p.expired)) AS counted (what, n)
+    CROSS JOIN LATERAL {COUNTED}
     WHERE p.group_id IS NOT NULL
     GROUP BY 1, 2 HAVING sum(n) <> 0 ORDER BY 1, 2
     ON CONFLICT (group_id, what) DO UPDATE SET n = u.n + excluded.n;
@@ -25,11 +28,7 @@ BEGIN
     INSERT INTO group_usage AS u (group_id, what, n)
     SELECT p.group_id, what, -sum(n)
     FROM before p
-    CROSS JOIN LATERAL (VALUES
-      ('parents.' || CASE p.state WHEN 'delayed' THEN 'queued' ELSE p.state END, 1),
-      ('cells', p.total), ('cells.failed', p.failed), ('cells.canceled', p.canceled),
-      ('cells.completed', p.done - p.failed - p.canceled - p.expired),
-      ('cells.expired', p.expired)) AS counted (what, n)
+    CROSS JOIN LATERAL {COUNTED}
     WHERE p.group_id IS NOT NULL
     GROUP BY 1, 2 HAVING sum(n) <> 0 ORDER BY 1, 2
     ON CONFLICT (group_id, what) DO UPDATE SET n = u.n + excluded.n;
@@ -40,27 +39,19 @@ BEGIN
     FROM (
       SELECT p.group_id, what, n
       FROM after p
-      CROSS JOIN LATERAL (VALUES
-        ('parents.' || CASE p.state WHEN 'delayed' THEN 'queued' ELSE p.state END, 1),
-        ('cells', p.total), ('cells.failed', p.failed), ('cells.canceled', p.canceled),
-        ('cells.completed', p.done - p.failed - p.canceled - p.expired),
-        ('cells.expired', p.expired)) AS counted (what, n)
+      CROSS JOIN LATERAL {COUNTED}
       WHERE p.group_id IS NOT NULL
       UNION ALL
       SELECT p.group_id, what, -n
       FROM before p
-      CROSS JOIN LATERAL (VALUES
-        ('parents.' || CASE p.state WHEN 'delayed' THEN 'queued' ELSE p.state END, 1),
-        ('cells', p.total), ('cells.failed', p.failed), ('cells.canceled', p.canceled),
-        ('cells.completed', p.done - p.failed - p.canceled - p.expired),
-        ('cells.expired', p.expired)) AS counted (what, n)
+      CROSS JOIN LATERAL {COUNTED}
       WHERE p.group_id IS NOT NULL) AS both_sides
     GROUP BY 1, 2 HAVING sum(n) <> 0 ORDER BY 1, 2
     ON CONFLICT (group_id, what) DO UPDATE SET n = u.n + excluded.n;
   END IF;
   RETURN NULL;
 END $$
-"""
+"""  # noqa: S608 - of this file
 
 COUNT_GROUPED_CHILDREN = """
 CREATE OR REPLACE FUNCTION count_grouped_children() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -55,7 +55,8 @@ class GroupAction(SQLModel, table=True):
     __tablename__ = "group_action"
     __table_args__ = (
         CheckConstraint("kind IN ('cancel', 'retry')", name="group_action_kind"),
-        Index("group_action_open", "id", postgresql_where=text("finished_at IS NULL")),
+        Index("group_action_due", "retry_at", "id", postgresql_where=text("finished_at IS NULL")),
+        Index("group_action_open", "group_id", postgresql_where=text("finished_at IS NULL")),
     )
 
     id: int = Field(sa_column=Column(Integer, Identity(), primary_key=True))

@@ -146,9 +146,11 @@ def group() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.CheckConstraint("kind IN ('cancel', 'retry')", name="group_action_kind"),
     )
+    unfinished = sa.text("finished_at IS NULL")
     op.create_index(
-        "group_action_open", "group_action", ["id"], postgresql_where=sa.text("finished_at IS NULL")
+        "group_action_due", "group_action", ["retry_at", "id"], postgresql_where=unfinished
     )
+    op.create_index("group_action_open", "group_action", ["group_id"], postgresql_where=unfinished)
 
 
 def hold() -> None:
