@@ -69,10 +69,10 @@ async def jobs(request: Request[Any, Any, Any]) -> Reply:
 
 
 async def _owner(connection: AsyncConnection, key: Key, named: str | None) -> Key | None:
-    """Whose jobs are looked for; None when there is no such key. Only operators may name one."""
-    if named is None or key.role != "operator":
+    """Whose jobs are looked for; None when there is no such key, which none is to a client."""
+    if named is None:
         return key
-    return await keys.find(connection, named)
+    return await keys.find(connection, named) if key.role == "operator" else None
 
 
 async def _wanted(connection: AsyncConnection, key: Key, asked: Asked) -> Wanted | None:

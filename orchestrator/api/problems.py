@@ -128,8 +128,9 @@ def reservation_not_found() -> Problem:
 
 
 def key_not_found() -> Problem:
-    """An operator asked for a key that is not there."""
-    return Problem(Code.NOT_FOUND, "There is no such key; GET /v1/keys lists those there are.")
+    """A list was asked for of a key that is not there, or by a key that may not."""
+    message = "There is no such key; to operators GET /v1/keys lists those there are."
+    return Problem(Code.NOT_FOUND, message)
 
 
 def group_not_found() -> Problem:

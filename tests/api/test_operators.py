@@ -102,12 +102,14 @@ async def test_a_key_that_is_not_there_is_not_found(operator, named):
     assert both.status_code == 400
 
 
-async def test_to_a_client_the_name_of_a_key_is_an_unknown_parameter(operator, client):
-    """It is ignored, as on any read: the list is the client's own."""
-    await submit(operator)
-    own = await submit(client)
-    for named in ("boss", "nobody", "\0"):
-        assert await listed(client, key=named) == [own]
+async def test_to_a_client_every_key_is_one_that_is_not_there(operator, client):
+    """404 whether there is one of that name or not, even its own."""
+    told = set()
+    for named in ("boss", "nobody", "\0", await name(client)):
+        answer = await client.get("/v1/jobs", params={"key": named})
+        assert answer.status_code == 404
+        told.add(answer.json()["error"]["message"])
+    assert len(told) == 1
 
 
 async def test_every_process_is_listed(operator, worker, app, connection):

@@ -93,7 +93,7 @@ PARAMETERS = {
     ),
     "ofKey": Parameter(
         "query",
-        "The jobs of the key of this name, for an operator key; any other ignores it.",
+        "The jobs of the key of this name, for an operator key; to any other there is no such key.",
         TEXT,
         name="key",
     ),
