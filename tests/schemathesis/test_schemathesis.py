@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,9 +29,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SURFACES = dict.fromkeys(("chatgpt", "perplexity"), Simulator.options_schema)
 DOCUMENT = narrowing.document(SURFACES)
+LATENCIES = dict.fromkeys(SURFACES, 0) | {"slow": 25_000}
+"""Milliseconds a capture takes; the document does not know of the slow one."""
 SERVER = "".join(
-    f'[surfaces.{name}]\nadapter = "simulator"\n[surfaces.{name}.options]\nlatency_ms = 0\n'
-    for name in SURFACES
+    f'[surfaces.{name}]\nadapter = "simulator"\n[surfaces.{name}.options]\nlatency_ms = {latency}\n'
+    for name, latency in LATENCIES.items()
 )
 # 503 and 504 are answers of an API that waits; that one comes only where the document has it is
 # another check's business. What is inferred from names of fields takes a job for the id of a job.
@@ -89,12 +92,20 @@ def furnish(url: str, secret: str) -> dict[str, list[str]]:
     """What there is to steer: by operation, ids that lead to each of its answers."""
     headers = {"Authorization": f"Bearer {secret}"}
     body = {"query": "q", "surfaces": ["chatgpt"], "delay": 3600}
+    slow = {"query": "q", "surfaces": ["slow"]}
     with httpx.Client(base_url=url, headers=headers) as client:
 
         def job(*, canceled: bool = False) -> str:
             made = str(client.post("/v1/search", json=body).json()["jobId"])
             if canceled:
                 assert client.post(f"/v1/jobs/{made}/cancel").is_success
+            return made
+
+        def started() -> str:
+            """One that clearing the queue passes over."""
+            made = str(client.post("/v1/search", json=slow).json()["jobId"])
+            while client.get(f"/v1/jobs/{made}").json()["job"]["status"] != "processing":
+                time.sleep(0.05)
             return made
 
         def held() -> str:
@@ -107,7 +118,7 @@ def furnish(url: str, secret: str) -> dict[str, list[str]]:
         return {
             "cancelJob": [job()],
             "retryJob": [job(canceled=True) for _ in range(SOME)],
-            "deleteJob": [job(canceled=n % 2 == 0) for n in range(SOME)],
+            "deleteJob": [job(canceled=True) if n % 2 else started() for n in range(SOME)],
             "giveBack": [held() for _ in range(SOME // 2)],
             **{name: ["furnished"] for name in groups},
         }
