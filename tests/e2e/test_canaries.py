@@ -191,8 +191,9 @@ def stage(database, ports, tmp_path) -> Stage:
     return Stage(Watch(), settings)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("log", ["json", pytest.param("console", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("log", ["json", "console"])
 async def test_a_running_server_tells_no_secret(stage, log, ports, database, maintenance):
     """Not in a log nor in an answer, if it works, fails, is misused or loses its database."""
     stage.environment["PARALLAX_LOG"] = log
