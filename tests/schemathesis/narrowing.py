@@ -24,7 +24,7 @@ def document(surfaces: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """
     whole = copy.deepcopy(openapi.document())
     components = whole["components"]
-    configured = {"enum": sorted(surfaces)}
+    configured = {"type": "string", "enum": sorted(surfaces)}
     for name in ("SubmitRequest", "PreflightRequest"):
         components["schemas"][name]["properties"]["surfaces"]["items"] = configured
     for name in ("SubmitRequest", "SurfaceRequest"):
@@ -33,7 +33,7 @@ def document(surfaces: dict[str, dict[str, Any]]) -> dict[str, Any]:
         del options["propertyNames"]
     components["parameters"]["surface"]["schema"] = configured
     for name, cursors in CURSORS.items():
-        components["parameters"][name]["schema"] = {"enum": cursors}
+        components["parameters"][name]["schema"] = {"type": "string", "enum": cursors}
     components["parameters"]["wait"]["schema"]["maximum"] = 1
     for path in STREAMS:
         del whole["paths"][path]

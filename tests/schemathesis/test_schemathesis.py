@@ -4,6 +4,7 @@ Its command runs as a process of its own: its plugin for pytest would judge our 
 command has phases (examples, coverage, fuzzing, stateful) the plugin has not.
 """
 
+import copy
 import json
 import os
 import subprocess
@@ -29,10 +30,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SURFACES = dict.fromkeys(("chatgpt", "perplexity"), Simulator.options_schema)
 DOCUMENT = narrowing.document(SURFACES)
-LATENCIES = dict.fromkeys(SURFACES, 0) | {"slow": 25_000}
-"""Milliseconds a capture takes; the document does not know of the slow one."""
+LATENCIES = dict.fromkeys(SURFACES, 0) | {"endless": 600_000}
+"""Milliseconds a capture takes. The document does not know of the one that outlasts every run."""
 SERVER = "".join(
-    f'[surfaces.{name}]\nadapter = "simulator"\n[surfaces.{name}.options]\nlatency_ms = {latency}\n'
+    f'[surfaces.{name}]\nadapter = "simulator"\ntimeout = "15m"\noptions.latency_ms = {latency}\n'
     for name, latency in LATENCIES.items()
 )
 # 503 and 504 are answers of an API that waits; that one comes only where the document has it is
@@ -92,7 +93,7 @@ def furnish(url: str, secret: str) -> dict[str, list[str]]:
     """What there is to steer: by operation, ids that lead to each of its answers."""
     headers = {"Authorization": f"Bearer {secret}"}
     body = {"query": "q", "surfaces": ["chatgpt"], "delay": 3600}
-    slow = {"query": "q", "surfaces": ["slow"]}
+    endless = {"query": "q", "surfaces": ["endless"]}
     with httpx.Client(base_url=url, headers=headers) as client:
 
         def job(*, canceled: bool = False) -> str:
@@ -103,7 +104,7 @@ def furnish(url: str, secret: str) -> dict[str, list[str]]:
 
         def started() -> str:
             """One that clearing the queue passes over."""
-            made = str(client.post("/v1/search", json=slow).json()["jobId"])
+            made = str(client.post("/v1/search", json=endless).json()["jobId"])
             while client.get(f"/v1/jobs/{made}").json()["job"]["status"] != "processing":
                 time.sleep(0.05)
             return made
@@ -126,7 +127,7 @@ def furnish(url: str, secret: str) -> dict[str, list[str]]:
 
 def furnished(made: dict[str, list[str]]) -> dict[str, Any]:
     """The document with these, where an operation is about one, as all that it may be."""
-    document = json.loads(json.dumps(DOCUMENT))
+    document = copy.deepcopy(DOCUMENT)
     known = document["components"]["parameters"]
     for methods in document["paths"].values():
         for operation in methods.values():
@@ -134,7 +135,15 @@ def furnished(made: dict[str, list[str]]) -> dict[str, Any]:
             for place, parameter in enumerate(operation["parameters"]):
                 told = known[parameter["$ref"].rpartition("/")[2]] if "$ref" in parameter else {}
                 if named and told.get("in") == "path":
-                    operation["parameters"][place] = {**told, "schema": {"enum": named}}
+                    schema = {"type": "string", "enum": named}
+                    operation["parameters"][place] = {**told, "schema": schema}
+    return document
+
+
+def of_batches(*, most: int) -> dict[str, Any]:
+    """The document for a key whose queue holds so many: more are a fault, all or none wanted."""
+    document = copy.deepcopy(DOCUMENT)
+    document["components"]["schemas"]["BatchRequest"]["properties"]["items"]["maxItems"] = most
     return document
 
 
@@ -198,7 +207,7 @@ def test_refusals_and_time_outs_keep_to_the_document(stack):
     short = ("--phases", "fuzzing", "--max-examples", "10")
     small = UNBOUND._replace(queue_capacity=2, sync_limit=1)
     slow = UNBOUND._replace(requests_per_minute=10)
-    met = run(stack, url, stack.key("small", small), *short)
+    met = run(stack, url, stack.key("small", small), *short, document=of_batches(most=2))
     met |= run(stack, url, stack.key("slow", slow), *short)
     assert {
         "QUEUE_CAPACITY_EXCEEDED",
