@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -105,8 +104,9 @@ def furnish(url: str, secret: str) -> dict[str, list[str]]:
         def started() -> str:
             """One that clearing the queue passes over."""
             made = str(client.post("/v1/search", json=endless).json()["jobId"])
-            while client.get(f"/v1/jobs/{made}").json()["job"]["status"] != "processing":
-                time.sleep(0.05)
+            path = f"/v1/jobs/{made}?wait=1"
+            while client.get(path).json()["job"]["status"] != "processing":
+                pass
             return made
 
         def held() -> str:
