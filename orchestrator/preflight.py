@@ -18,7 +18,7 @@ from orchestrator import snapshot
 from orchestrator.domain import estimates, ids, preflight
 from orchestrator.domain.estimates import Going
 from orchestrator.domain.preflight import Jobs, Preflight, Reserved
-from orchestrator.domain.snapshot import Headroom
+from orchestrator.domain.snapshot import Headroom, RequestRate
 from orchestrator.domain.times import rfc3339
 
 
@@ -44,7 +44,7 @@ async def look(connection: AsyncConnection, asker: Asker, jobs: Jobs) -> Preflig
     """
     taken = await usage.read(connection, asker.key.id)
     assert taken  # noqa: S101 - a key has its usage row from the statement that made it
-    return await _foreseen(connection, asker, jobs, taken)
+    return await _foreseen(connection, asker, jobs, taken, await _rate(connection, asker))
 
 
 async def reserve(
@@ -55,8 +55,9 @@ async def reserve(
     In a transaction of the caller's, whose end lets others of this key in again.
     """
     key = asker.key.id
+    rate = await _rate(connection, asker)  # no admission of the key waits for that
     taken = (await usage.lock(connection, [key]))[key]
-    seen = await _foreseen(connection, asker, jobs, taken)
+    seen = await _foreseen(connection, asker, jobs, taken, rate)
     if jobs.sync or not seen.admitted:
         return seen
     if (live := len(taken.reservations)) >= reservations.MOST:
@@ -91,14 +92,18 @@ async def going(connection: AsyncConnection, key_id: int) -> Going:
     return found
 
 
+async def _rate(connection: AsyncConnection, asker: Asker) -> RequestRate:
+    taken = await snapshot.take(connection, asker.key.id, node=asker.node, observe=asker.observe)
+    return taken.request_rate
+
+
 async def _foreseen(
-    connection: AsyncConnection, asker: Asker, jobs: Jobs, taken: Usage
+    connection: AsyncConnection, asker: Asker, jobs: Jobs, taken: Usage, rate: RequestRate
 ) -> Preflight:
     key = asker.key
     paced = taken._replace(sync_per_second=asker.pace.per_second(key.id, taken.sync_limit))
     now = await going(connection, key.id)
-    seen = await snapshot.take(connection, key.id, node=asker.node, observe=asker.observe)
-    met = preflight.met(jobs, paced, seen.request_rate, chance=random.random())  # noqa: S311 - it spreads
+    met = preflight.met(jobs, paced, rate, chance=random.random())  # noqa: S311 - it spreads
     return Preflight(
         admitted=met is None,
         binding=met and met.binding,

@@ -123,7 +123,8 @@ async def _read(here: Services, question: Question, admitted: _Admitted) -> Repl
         parent = await parents.read(connection, key_id=key.id, parent=job)
         if parent is None:
             return problems.job_not_found()  # erased while it was waited for
-        if parent.state.ended:
+        ended = parent.state.ended
+        if ended:
             rows = await children.results(connection, job, after=0, limit=parent.total)
             found: Wire = _found(question, parent, rows)
         elif admitted.wait is not None and not question.mode.preferred:
@@ -133,7 +134,7 @@ async def _read(here: Services, question: Question, admitted: _Admitted) -> Repl
             found = await reading.of(connection, parent)
     where: Header = (b"location", f"/v1/jobs/{ids.text(job)}".encode())
     headers = (where, *admitted.headers)
-    if parent.state.ended:
+    if ended:
         return document(found, headers=(*headers, *question.applied))
     again: Header = (b"retry-after", b"%d" % retry_after(here.pace.seconds(key.id)))
     return document(found, status=202, headers=(*headers, again, *question.applied))

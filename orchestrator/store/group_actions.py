@@ -58,6 +58,7 @@ async def request(
     """
     named = {"key": key_id, "group": group_id, "kind": kind, "statuses": list(statuses)}
     if kind == "cancel":
+        await connection.execute(plans.PROBE)
         await connection.execute(CALL_OFF, named)
     row = await (await connection.execute(MATCHED[kind], named)).fetchone()
     await connection.execute(REQUEST, named)
@@ -89,6 +90,7 @@ FOR UPDATE SKIP LOCKED
 
 async def take(connection: AsyncConnection) -> Action | None:
     """The request that waits longest and is in nobody's hands, held by the transaction."""
+    await connection.execute(plans.IN_ORDER)
     cursor = connection.cursor(row_factory=class_row(Action))
     return await (await cursor.execute(TAKE)).fetchone()
 

@@ -35,7 +35,7 @@ def look(machine: Callable[[], RuleBasedStateMachine], *, short: int, long: int)
 def test_the_invariants_hold_after_every_step(database):
     """No place, counter, outcome, token or limit is ever off, and in the end everything ends."""
     with world(database) as made:
-        look(partial(Machine, made), short=40, long=150)
+        look(partial(Machine, made), short=50, long=150)
 
 
 @pytest.fixture

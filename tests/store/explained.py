@@ -132,6 +132,8 @@ STATEMENTS = {
         Statement("release_next", delays.NEXT, plans.IN_ORDER),
         Statement("retry_cells", CELLS, plans.PROBE),
         Statement("erase", ERASE, plans.PROBE),
+        Statement("group_take", group_actions.TAKE, plans.IN_ORDER),
+        Statement("group_call_off", group_actions.CALL_OFF, plans.PROBE),
         Statement("group_live", group_actions.LIVE, plans.IN_ORDER),
         Statement("group_ended", group_actions.ENDED, plans.IN_ORDER),
         Statement("ahead", standing.AHEAD, plans.PROBE),
@@ -210,6 +212,8 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         "release_next": {},
         "retry_cells": {"parent": one and one[0], "statuses": ["failed"], "ordinal": None},
         "erase": {"parent": one and one[0]},
+        "group_take": {},
+        "group_call_off": group,
         "group_live": group,
         "group_ended": group,
         "ahead": {

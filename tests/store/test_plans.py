@@ -54,6 +54,9 @@ SEED = (
               CASE WHEN o <= 7 THEN n * 100 + o END, CASE WHEN o <= 7 THEN n % 10 + 1 END,
               CASE WHEN o > 17 THEN now() + (n - 5200) * interval '1 minute' END
        FROM generate_series(5001, 5300) n, generate_series(1, 20) o""",
+    """INSERT INTO group_action (key_id, group_id, kind, statuses, finished_at)
+       SELECT 7, n % 5, 'retry', '{}', CASE WHEN n <= 2970 THEN now() END
+       FROM generate_series(1, 3000) n""",
     """INSERT INTO group_action (key_id, group_id, kind, statuses) VALUES (7, 3, 'cancel', '{}')""",
     """INSERT INTO sync_wait (id, key_id, parent_id, node)
        SELECT n, n % 300 + 1, lpad(to_hex(5000 + (n - 1) / 10), 32, '0')::uuid, n % 10 + 1
@@ -184,6 +187,8 @@ INDEXES = {
     "release_next": {"parent_delayed"},
     "retry_cells": {"parent_pkey", "child_pkey"},
     "erase": {"parent_pkey", "child_pkey"},
+    "group_take": set(),
+    "group_call_off": set(),
     "group_live": {"parent_grouped"},
     "group_ended": {"parent_grouped"},
     "ahead": {"parent_queue"},
@@ -247,6 +252,8 @@ BOUNDS = {
     ("release_next", "parent"): 1,
     ("retry_cells", "child"): 20,
     ("erase", "child"): 20,
+    ("group_take", "group_action"): 1,
+    ("group_call_off", "group_action"): 60,
     ("group_live", "parent"): MOST,
     ("group_ended", "parent"): 400,
     ("ahead", "parent"): 60,
