@@ -1,6 +1,7 @@
 """The one door: nothing holds a place that did not come through here."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
@@ -13,12 +14,13 @@ from admission.deciding import Answer, Ask, Deciding, Item, Known, Stored
 from admission.demand import Demand
 from admission.pace import Pace
 from admission.places import Places
-from admission.policy import Usage
+from admission.policy import Usage, headroom
 from admission.refusals import Refusal
 
 Entry = TypeVar("Entry")
 Kept_contra = TypeVar("Kept_contra", contravariant=True)
 Prior = TypeVar("Prior")
+Resumes = Callable[[AsyncConnection, Collection[int]], Awaitable[Mapping[int, float]]]
 LARGEST_FLUSH = 1000
 """Entries of one transaction."""
 
@@ -41,6 +43,11 @@ class Record(Protocol[Kept_contra, Prior]):
         self, connection: AsyncConnection, waiting: Sequence[tuple[Kept_contra, Prior]]
     ) -> None:
         """Have the callers of these entries wait for the earlier ones."""
+
+    async def resumes(
+        self, connection: AsyncConnection, keys: Collection[int]
+    ) -> Mapping[int, float]:
+        """Of these keys, those most of whose queue cannot move, and in how many seconds it may."""
 
 
 class Gate(Generic[Entry, Prior]):
@@ -81,7 +88,9 @@ class Gate(Generic[Entry, Prior]):
         ):
             locked = await usage.lock(connection, {ask.items[0].demand.key_id for ask in asked})
             known = iter(await self._recall(connection, items))
-            places = Places(self._paced(locked))
+            tight = _tight(locked, items)
+            resumes = await self._record.resumes(connection, tight) if tight else {}
+            places = Places(self._known(locked, resumes))
             deciding = Deciding[Entry, Prior](places, self._record.again)
             answers = [deciding.answer(ask, [*islice(known, len(ask.items))]) for ask in asked]
             if deciding.stored:
@@ -92,9 +101,13 @@ class Gate(Generic[Entry, Prior]):
             await _remember(connection, places, flushed=flushed)
         return answers
 
-    def _paced(self, locked: dict[int, Usage]) -> dict[int, Usage]:
+    def _known(self, locked: Mapping[int, Usage], resumes: Mapping[int, float]) -> dict[int, Usage]:
+        """What the keys have taken, and how soon more comes free."""
         return {
-            key: now._replace(sync_per_second=self._pace.per_second(key, now.sync_limit))
+            key: now._replace(
+                sync_per_second=self._pace.per_second(key, now.sync_limit),
+                resumes_in=resumes.get(key),
+            )
             for key, now in locked.items()
         }
 
@@ -111,12 +124,18 @@ class Gate(Generic[Entry, Prior]):
         return known
 
 
-async def enter(connection: AsyncConnection, demand: Demand) -> Stored | Refusal:
+async def enter(connection: AsyncConnection, demand: Demand, resumes: Resumes) -> Stored | Refusal:
     """Take the places of a demand without callers in the caller's transaction, which is durable.
 
-    The caller stores what holds them. A refusal is remembered too, so commit it.
+    The caller stores what holds them. A refusal is remembered too, so commit it. `resumes` says
+    when a queue moves again that cannot move (see `Record`).
     """
-    places = Places(await usage.lock(connection, [demand.key_id]))
+    key = demand.key_id
+    locked = await usage.lock(connection, [key])
+    if demand.places > headroom(locked[key]):
+        found = await resumes(connection, [key])
+        locked[key] = locked[key]._replace(resumes_in=found.get(key))
+    places = Places(locked)
     refusal = places.take(demand)
     await _remember(connection, places, flushed=True)
     return refusal or Stored()
@@ -127,6 +146,14 @@ async def _remember(connection: AsyncConnection, places: Places, *, flushed: boo
         await reservations.draw(connection, drawn)
     if promised := places.promised():
         await usage.promise(connection, promised, flushed=flushed)
+
+
+def _tight(locked: Mapping[int, Usage], items: Sequence[Item[Entry]]) -> list[int]:
+    """The keys that may not have room for all of these."""
+    wanted: Counter[int] = Counter()
+    for item in items:
+        wanted[item.demand.key_id] += item.demand.places
+    return [key for key, n in wanted.items() if key in locked and n > headroom(locked[key])]
 
 
 def _entries(ask: Ask[Entry]) -> int:

@@ -16,6 +16,8 @@ ROUNDING_SECONDS = 1e-6
 """What clocks added up are off by is not worth a second more."""
 SLOWEST_DRAIN = 1 / 15
 """Places a second of a queue that has not moved lately: worth a look after a while, not at once."""
+RESUMED_DRAIN = 10.0
+"""Places a second, as far as callers are told, of a queue that is to move again."""
 NONE: Mapping[UUID, int] = MappingProxyType({})
 
 
@@ -26,6 +28,8 @@ class Usage(NamedTuple):
     `drain_per_second`; sync `callers` waiting and sync parents `detached` from theirs, of how many,
     ending at `sync_per_second`. What comes free is promised to those refused before, until
     `promised` and `sync_promised`. Times are epoch seconds.
+
+    `resumes_in` is how many seconds from now the queue moves again, if most of it cannot move.
     """
 
     waiting: int
@@ -39,6 +43,7 @@ class Usage(NamedTuple):
     promised: float = 0.0
     sync_promised: float = 0.0
     now: float = 0.0
+    resumes_in: float | None = None
 
     @property
     def reserved(self) -> int:
@@ -123,7 +128,7 @@ def sync_headroom(usage: Usage) -> int:
 def _no_place(demand: Demand, usage: Usage, chance: float) -> Refused:
     wanted = demand.places - drawn(demand, usage)
     missing = wanted - (usage.capacity - usage.depth)
-    due = promise(usage.promised, usage.now, missing, wanted, usage.drain_per_second)
+    due = _due(usage, missing, wanted)
     refusal = Refusal(
         code=RefusalCode.QUEUE_CAPACITY_EXCEEDED,
         watch=Watch.ADMISSION_QUEUE,
@@ -134,6 +139,13 @@ def _no_place(demand: Demand, usage: Usage, chance: float) -> Refused:
         taken=usage.taken,
     )
     return Refused(usage._replace(promised=min(due, usage.now + LONGEST_WAIT_SECONDS)), refusal)
+
+
+def _due(usage: Usage, missing: int, wanted: int) -> float:
+    """When there is room for `wanted` places, as far as can be known."""
+    if usage.resumes_in is None:
+        return promise(usage.promised, usage.now, missing, wanted, usage.drain_per_second)
+    return max(usage.now + usage.resumes_in, usage.promised) + wanted / RESUMED_DRAIN
 
 
 def _no_caller(demand: Demand, usage: Usage, chance: float) -> Refused:

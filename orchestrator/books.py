@@ -35,15 +35,10 @@ class LaneBook:
 
     async def _learn(self, places: set[Place], surfaces: dict[str, SurfaceDescriptor]) -> None:
         missing = {
-            place: limit(surfaces[place.surface], place.country)
+            place: surfaces[place.surface].limits(place.country)
             for place in places
             if place not in self._known
         }
         if missing:
             async with self._pool.connection() as connection, connection.transaction():
                 self._known.update(await lanes.ensure(connection, missing))
-
-
-def limit(surface: SurfaceDescriptor, country: str) -> int:
-    """How many children of this lane may run at once, over all workers."""
-    return surface.regions.get(country, surface.concurrency)

@@ -114,6 +114,8 @@ def _config(name: str, table: SurfaceTable) -> SurfaceConfig:
         name=name,
         adapter=table.adapter,
         concurrency=table.concurrency,
+        rate=table.rate,
+        slots=table.slots,
         timeout_seconds=table.timeout,
         attempts=table.attempts,
         credits=table.credits,

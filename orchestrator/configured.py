@@ -9,11 +9,14 @@ import pycountry
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from orchestrator.durations import seconds
+from orchestrator.surfaces import per_second
 
 _SURFACE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PROXIES = ("http", "socks4", "socks4a", "socks5", "socks5h")
 _LONGEST_TIMEOUT_SECONDS = 3600.0
+MOST_SLOTS = 1000
+"""That a child may take."""
 
 
 def _surface_name(name: str) -> str:
@@ -61,10 +64,16 @@ def _proxy(url: str) -> str:
     return url
 
 
+def _rate(written: Any) -> Any:
+    per_second(str(written))
+    return written
+
+
 Headers = dict[
     Annotated[str, AfterValidator(_header)], Annotated[str, AfterValidator(_header_value)]
 ]
 Concurrency = Annotated[int, Field(ge=1, le=100_000)]
+Rate = Annotated[str, BeforeValidator(_rate)]
 Timeout = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=_LONGEST_TIMEOUT_SECONDS)]
 
 
@@ -83,6 +92,7 @@ class RegionTable(Table):
     proxy: Annotated[str, AfterValidator(_proxy)] | None = None
     headers: Headers = {}
     concurrency: Concurrency | None = None
+    rate: Rate | None = None
 
 
 class SurfaceTable(Table):
@@ -90,6 +100,8 @@ class SurfaceTable(Table):
 
     adapter: Annotated[str, Field(min_length=1)]
     concurrency: Concurrency = 100
+    rate: Rate | None = None
+    slots: Annotated[int, Field(ge=1, le=MOST_SLOTS)] = 1
     timeout: Timeout = 30.0
     attempts: Annotated[int, Field(ge=1, le=10)] = 4
     credits: Annotated[int, Field(ge=0, le=1_000_000)] = 0

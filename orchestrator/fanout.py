@@ -13,16 +13,28 @@ from orchestrator.store import plans
 LOCK_ID = 7_201_002
 LOOK_KEYS = 200
 """Keys looked at in one round, those not looked at for longest first."""
+LOOK_STRANDS = 200
+"""Strands of one key looked at in one round, best first."""
 LOOK_PARENTS = 200
-"""Parents of one key looked at in one round, best first."""
+"""Parents of one key looked at for the oldest that may leave."""
+PASSED_OVER_SECONDS = 10.0
+"""So long nothing of a strand left, before the first of it may leave past the windows."""
 
 LOCK = """
 SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(%(lock)s) AS mine
 """
 
 # A key's window is for its async children: sync ones never were in its queue. A lane has room while
-# it has fewer than twice its limit queued or retrying; a key with nothing in flight may use up to
-# four times it for its first parent, or wide parents would never leave.
+# it has fewer than twice its limit queued or retrying (with a rate, twice what that lets start in
+# two seconds, if it is less); one that is paused or cut off has none, and one whose breaker asks
+# for a probe has it for one parent.
+#
+# Which of a key's parents may leave is decided by its strands, so that nobody looks past a parent
+# whose lanes are full or shut. Beyond the window of a lane, never of a shut one, may go
+# (`past`, in windows): the first parent of a key with nothing in flight, or wide parents would
+# never leave; and the first of the key's strand that none has left for longest, ten seconds at
+# least, or those that go round it would keep it waiting for ever.
+#
 # Inside a key the best priority goes first, then the oldest; each tenth pick (counted in `fanned`)
 # is the oldest whatever its priority: `turn` says where the best and the oldest come in.
 # A parent that runs some cells again (`todo`) has rows of them, from the run before.
@@ -30,13 +42,20 @@ SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(
 # ranked before it leave room, so the first always does, however many cells it has in one lane.
 FAN_OUT = """
 WITH lane_room AS MATERIALIZED (
-  SELECT l.id, 2 * l.concurrency - coalesce(x.queued + x.retrying, 0) AS room,
-         2 * l.concurrency AS extra
+  SELECT l.id, CASE WHEN shut THEN 0 ELSE own.window END AS extra,
+         CASE WHEN shut AND (l.paused_at IS NOT NULL OR l.open_until > now()) THEN 0
+              WHEN shut THEN least(1, l.allowed) - coalesce(x.queued + x.retrying + x.processing, 0)
+              ELSE own.window - coalesce(x.queued + x.retrying, 0) END AS room
   FROM lane l
   LEFT JOIN lane_load x ON x.lane_id = l.id
+  CROSS JOIN LATERAL (
+    SELECT l.paused_at IS NOT NULL OR l.open_until IS NOT NULL AS shut,
+           2 * least(l.allowed, 1 + floor(2 * l.rate))::int AS window) AS own
 ), full_lanes AS MATERIALIZED (
   SELECT coalesce(array_agg(id) FILTER (WHERE room <= 0), '{}') AS soft,
-         coalesce(array_agg(id) FILTER (WHERE room + extra <= 0), '{}') AS hard
+         coalesce(array_agg(id) FILTER (WHERE room + extra <= 0), '{}') AS hard,
+         coalesce(array_agg(id) FILTER (WHERE room + 3 * extra <= 0), '{}') AS hardest,
+         extract(epoch FROM clock_timestamp())::float8 AS clock
   FROM lane_room
 ), keys AS MATERIALIZED (
   SELECT key_id, 2 * concurrency - used AS room, used = 0 AS idle, fanned,
@@ -47,62 +66,81 @@ WITH lane_room AS MATERIALIZED (
         CROSS JOIN LATERAL (SELECT queued + processing + retrying
                                    - sync_queued - sync_processing - sync_retrying AS used) AS own
         WHERE u.open
-          AND (SELECT bool_or(room + extra > 0) FROM lane_room)
-          AND (used = 0 OR (SELECT bool_or(room > 0) FROM lane_room))
+          AND (SELECT bool_or(room + 3 * extra > 0) FROM lane_room)
+          AND (used = 0 OR (SELECT bool_or(room > 0) FROM lane_room)
+               OR u.fan_turn < (SELECT clock FROM full_lanes) - %(passed_over)s)
         ORDER BY u.fan_turn
         LIMIT %(look_keys)s) AS looked_at
-), candidates AS MATERIALIZED (
-  SELECT q.id, q.lanes, q.nth, k.pos, k.key_id, k.idle AND q.nth = 1 AS idle
+), strands AS MATERIALIZED (
+  SELECT k.key_id, k.most, s.strand, s.past,
+         row_number() OVER (PARTITION BY k.key_id, s.past ORDER BY s.since) AS nth
   FROM keys k
+  CROSS JOIN full_lanes f
   CROSS JOIN LATERAL (
-    SELECT id, lanes, row_number() OVER (ORDER BY turn) AS nth,
-           coalesce(sum(cells) OVER (ORDER BY turn
-                                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
-    FROM (SELECT DISTINCT ON (id) id, lanes, cells, turn
-          FROM (SELECT *, nth + (nth + k.fanned - 1) / 9 AS turn
-                FROM (SELECT id, lanes, cells, row_number() OVER (ORDER BY priority DESC, id) AS nth
-                      FROM (SELECT id, priority, total - done AS cells,
-                                   CASE WHEN todo IS NULL THEN lanes
-                                        ELSE ARRAY(SELECT lanes[o] FROM unnest(todo) AS o) END
-                                     AS lanes
-                            FROM parent
-                            WHERE key_id = k.key_id AND state = 'queued'
-                            ORDER BY priority DESC, id
-                            LIMIT %(look_parents)s) AS first
-                      WHERE NOT lanes && (SELECT CASE WHEN k.idle THEN hard ELSE soft END
-                                          FROM full_lanes)
-                      ORDER BY priority DESC, id
-                      LIMIT k.most) AS best
-                UNION ALL
-                SELECT *, nth * 10 - k.fanned
-                FROM (SELECT id, lanes, cells, row_number() OVER (ORDER BY id) AS nth
-                      FROM (SELECT id, total - done AS cells,
-                                   CASE WHEN todo IS NULL THEN lanes
-                                        ELSE ARRAY(SELECT lanes[o] FROM unnest(todo) AS o) END
-                                     AS lanes
-                            FROM parent
-                            WHERE key_id = k.key_id AND state = 'queued'
-                            ORDER BY id
-                            LIMIT CASE WHEN k.most + k.fanned < 10 THEN 0
-                                       ELSE %(look_parents)s END) AS first
-                      WHERE NOT lanes && (SELECT CASE WHEN k.idle THEN hard ELSE soft END
-                                          FROM full_lanes)
-                      ORDER BY id
-                      LIMIT (k.most + k.fanned) / 10) AS oldest) AS picks
-          ORDER BY id, turn) AS fitting
-  ) AS q
-  WHERE q.before < k.room
+    SELECT strand, since,
+           CASE WHEN NOT lanes && f.soft THEN 0
+                WHEN k.idle AND NOT lanes && f.hard THEN 1
+                WHEN since < f.clock - %(passed_over)s AND NOT lanes && f.hardest THEN 3 END AS past
+    FROM (SELECT strand, since, lanes
+          FROM strand
+          WHERE key_id = k.key_id AND waiting
+          ORDER BY priority DESC, strand
+          LIMIT %(look_strands)s) AS first) AS s
+  WHERE s.past IS NOT NULL
+), best AS MATERIALIZED (
+  SELECT s.key_id, p.id, p.lanes, p.cells, s.past,
+         row_number() OVER (PARTITION BY s.key_id
+                            ORDER BY s.past = 3 DESC, p.priority DESC, p.id) AS nth
+  FROM strands s
+  CROSS JOIN LATERAL (
+    SELECT id, priority, total - done AS cells,
+           CASE WHEN todo IS NULL THEN lanes
+                ELSE ARRAY(SELECT lanes[o] FROM unnest(todo) AS o) END AS lanes
+    FROM parent
+    WHERE strand = s.strand AND state = 'queued' AND key_id = s.key_id
+    ORDER BY id
+    LIMIT CASE WHEN s.past = 0 THEN s.most ELSE 1 END) AS p
+  WHERE s.past < 3 OR s.nth = 1
+), picks AS (
+  SELECT k.*, b.id, b.lanes, b.cells, b.past, b.nth + (b.nth + k.fanned - 1) / 9 AS turn
+  FROM best b
+  JOIN keys k ON k.key_id = b.key_id AND b.nth <= k.most
+  UNION ALL
+  SELECT k.*, o.id, o.lanes, o.cells, 0, o.nth * 10 - k.fanned
+  FROM keys k
+  CROSS JOIN full_lanes f
+  CROSS JOIN LATERAL (
+    SELECT id, lanes, cells, row_number() OVER (ORDER BY id) AS nth
+    FROM (SELECT id, total - done AS cells,
+                 CASE WHEN todo IS NULL THEN lanes
+                      ELSE ARRAY(SELECT lanes[o] FROM unnest(todo) AS o) END AS lanes
+          FROM parent
+          WHERE key_id = k.key_id AND state = 'queued'
+          ORDER BY id
+          LIMIT CASE WHEN k.most + k.fanned < 10 THEN 0 ELSE %(look_parents)s END) AS first
+    WHERE NOT lanes && f.soft
+    ORDER BY id
+    LIMIT (k.most + k.fanned) / 10) AS o
+), candidates AS MATERIALIZED (
+  SELECT id, lanes, nth, pos, key_id,
+         CASE WHEN idle AND nth = 1 THEN greatest(past, 1) ELSE past END AS past
+  FROM (SELECT *, row_number() OVER own AS nth, coalesce(sum(cells) OVER before_it, 0) AS before
+        FROM (SELECT DISTINCT ON (key_id, id) * FROM picks ORDER BY key_id, id, turn) AS once
+        WINDOW own AS (PARTITION BY key_id ORDER BY turn),
+               before_it AS (PARTITION BY key_id ORDER BY turn
+                             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS c
+  WHERE before < room AND (past <> 1 OR nth = 1)
 ), ranked AS MATERIALIZED (
-  SELECT id, lanes, idle, row_number() OVER (ORDER BY nth, pos) AS pos
+  SELECT id, lanes, past, row_number() OVER (ORDER BY nth, pos) AS pos
   FROM candidates
   ORDER BY nth, pos
   LIMIT %(parents)s
 ), over_full AS (
   SELECT DISTINCT c.id
-  FROM (SELECT r.id, r.idle, lane, rank() OVER (PARTITION BY lane ORDER BY r.pos) - 1 AS before
+  FROM (SELECT r.id, r.past, lane, rank() OVER (PARTITION BY lane ORDER BY r.pos) - 1 AS before
         FROM ranked r, unnest(r.lanes) AS lane) AS c
   JOIN lane_room ON lane_room.id = c.lane
-  WHERE c.before >= lane_room.room + CASE WHEN c.idle THEN lane_room.extra ELSE 0 END
+  WHERE c.before >= lane_room.room + c.past * lane_room.extra
 ), picked AS MATERIALIZED (
   SELECT p.id
   FROM parent p
@@ -111,10 +149,9 @@ WITH lane_room AS MATERIALIZED (
   ORDER BY p.id
   FOR NO KEY UPDATE SKIP LOCKED
 ), moved AS (
-  UPDATE parent p SET state = 'processing', started_at = coalesce(p.started_at, now())
-  FROM picked
-  WHERE p.id = picked.id AND p.id = ANY(ARRAY(SELECT id FROM picked))
-  RETURNING p.id, p.key_id, p.lanes, p.priority, p.todo, p.group_id
+  UPDATE parent SET state = 'processing', started_at = coalesce(started_at, now())
+  WHERE id = ANY(ARRAY(SELECT id FROM picked))
+  RETURNING id, key_id, lanes, priority, todo, group_id
 ), turns AS MATERIALIZED (
   SELECT key_id, count(*) AS left_queue FROM moved GROUP BY 1
   UNION ALL
@@ -162,7 +199,13 @@ async def fan_out(connection: AsyncConnection, *, parents: int = 50) -> int:
         await connection.execute(plans.NO_SCAN)
         cursor = await connection.execute(
             FAN_OUT,
-            {"look_keys": LOOK_KEYS, "look_parents": LOOK_PARENTS, "parents": parents},
+            {
+                "look_keys": LOOK_KEYS,
+                "look_strands": LOOK_STRANDS,
+                "look_parents": LOOK_PARENTS,
+                "passed_over": PASSED_OVER_SECONDS,
+                "parents": parents,
+            },
         )
         if cursor.rowcount > 0:
             await connection.execute(notify.NOTIFY, {"channel": notify.QUEUED})

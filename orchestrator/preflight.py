@@ -20,6 +20,7 @@ from orchestrator.domain.estimates import Going
 from orchestrator.domain.preflight import Jobs, Preflight, Reserved
 from orchestrator.domain.snapshot import Headroom, RequestRate
 from orchestrator.domain.times import rfc3339
+from orchestrator.store import strands
 
 
 class Asker(NamedTuple):
@@ -101,7 +102,11 @@ async def _foreseen(
     connection: AsyncConnection, asker: Asker, jobs: Jobs, taken: Usage, rate: RequestRate
 ) -> Preflight:
     key = asker.key
-    paced = taken._replace(sync_per_second=asker.pace.per_second(key.id, taken.sync_limit))
+    resumes = await strands.resumes(connection, [key.id]) if jobs.n > headroom(taken) else {}
+    paced = taken._replace(
+        sync_per_second=asker.pace.per_second(key.id, taken.sync_limit),
+        resumes_in=resumes.get(key.id),
+    )
     now = await going(connection, key.id)
     met = preflight.met(jobs, paced, rate, chance=random.random())  # noqa: S311 - it spreads
     return Preflight(

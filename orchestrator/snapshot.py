@@ -15,6 +15,7 @@ from orchestrator.domain.snapshot import (
     AdmissionQueue,
     Concurrency,
     Headroom,
+    HeldLane,
     InFlight,
     PriorityCount,
     RequestRate,
@@ -35,6 +36,7 @@ class _Counted(NamedTuple):
     concurrency: int
     drain_per_second: float
     oldest_age_seconds: float | None
+    held: list[tuple[str, str, int, bool, float | None]]
     places: list[tuple[str, str, int, int, int]]
     priorities: list[tuple[int, int]]
     requests_per_minute: int
@@ -43,8 +45,7 @@ class _Counted(NamedTuple):
     as_of: datetime
 
 
-# The oldest parent that may leave is the first of one of ten priorities: ten probes of the queue's
-# index. Reservations that expired by now count no more, deleted or not.
+# Reservations that expired by now count no more, deleted or not.
 TAKE = """
 SELECT u.depth AS waiting, u.delayed, u.capacity, u.detached, u.sync_limit, u.concurrency,
        (SELECT json_object_agg(id, places) FROM reservation
@@ -52,13 +53,21 @@ SELECT u.depth AS waiting, u.delayed, u.capacity, u.detached, u.sync_limit, u.co
        (SELECT count(*)::int FROM sync_wait WHERE key_id = %(key)s) AS callers,
        drain_rate(u.drained, u.drained_at, u.drained_from, extract(epoch FROM now())::float8)
          AS drain_per_second,
-       (SELECT extract(epoch FROM now() - min(o.created_at))::float8
-        FROM generate_series(1, 10) AS level
-        CROSS JOIN LATERAL (
-          SELECT created_at FROM parent
-          WHERE key_id = %(key)s AND state = 'queued' AND priority = level
-          ORDER BY id LIMIT 1) AS o
+       (SELECT extract(epoch FROM now() - o.created_at)::float8
+        FROM (SELECT created_at FROM parent
+              WHERE key_id = %(key)s AND state = 'queued'
+              ORDER BY id LIMIT 1) AS o
         WHERE u.depth > u.delayed) AS oldest_age_seconds,
+       (SELECT coalesce(json_agg(json_build_array(
+                 l.surface, l.country, s.n, l.paused_at IS NOT NULL,
+                 CASE WHEN l.open_until > now() THEN extract(epoch FROM l.open_until) END)
+                 ORDER BY l.surface, l.country), '[]')
+        FROM lane l
+        CROSS JOIN LATERAL (
+          SELECT sum(n)::int AS n FROM strand
+          WHERE key_id = %(key)s AND waiting AND l.id = ANY(lanes)) AS s
+        WHERE u.depth > u.delayed AND (l.paused_at IS NOT NULL OR l.open_until IS NOT NULL)
+          AND s.n > 0) AS held,
        (SELECT coalesce(json_agg(json_build_array(
                  l.surface, l.country, i.waiting, i.queued + i.retrying, i.processing)), '[]')
         FROM inflight i
@@ -134,7 +143,7 @@ def document(counted: _Counted, rate: Rate) -> Snapshot:
             waiting=taken.waiting,
             reserved=taken.reserved,
             delayed=counted.delayed,
-            held=(),
+            held=tuple(map(_held, counted.held)),
             drain_per_second=round(counted.drain_per_second, 3),
             oldest_age_seconds=_rounded(counted.oldest_age_seconds),
         ),
@@ -160,6 +169,18 @@ def document(counted: _Counted, rate: Rate) -> Snapshot:
         concurrency=Concurrency(used=processing, max=counted.concurrency + taken.sync_limit),
         headroom=Headroom(asynchronous=headroom(taken), sync=sync_headroom(taken)),
         as_of=as_of,
+    )
+
+
+def _held(lane: tuple[str, str, int, bool, float | None]) -> HeldLane:
+    surface, country, parents, paused, until = lane
+    opens = None if until is None or paused else datetime.fromtimestamp(until, UTC)
+    return HeldLane(
+        surface=surface,
+        region=country,
+        parents=parents,
+        reason="lane_paused" if paused else "breaker_open",
+        until=rfc3339(opens),
     )
 
 

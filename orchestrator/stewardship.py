@@ -6,7 +6,7 @@ from psycopg_pool import AsyncConnectionPool
 from admission import gate
 from admission.demand import Demand
 from admission.refusals import Refusal
-from orchestrator.store import group_actions, steering
+from orchestrator.store import group_actions, steering, strands
 from orchestrator.store.group_actions import Action
 from orchestrator.store.steering import Again
 
@@ -46,7 +46,7 @@ async def _retry(connection: AsyncConnection, action: Action) -> None:
             connection, key_id=action.key_id, parent=parent, statuses=action.statuses
         )
         if isinstance(found, Again):
-            admitted = await gate.enter(connection, Demand(action.key_id))
+            admitted = await gate.enter(connection, Demand(action.key_id), strands.resumes)
             if isinstance(admitted, Refusal):
                 pause = admitted.retry_after_seconds
                 await group_actions.go_on(connection, action, reached=reached, pause_seconds=pause)

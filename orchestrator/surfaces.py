@@ -1,10 +1,27 @@
 """Surfaces: as `parallax.toml` configures them, and as a worker publishes them to the API."""
 
+import re
 from typing import Any
 
 import msgspec
 
 from orchestrator.domain.envelope import Method
+
+_RATE = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)/(s|min|h)")
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def per_second(rate: str | None) -> float | None:
+    """Starts a second that `"10/s"`, `"600/min"` or `"3600/h"` allows; None for None: no limit.
+
+    ValueError says how to write one.
+    """
+    if rate is None:
+        return None
+    match = _RATE.fullmatch(rate)
+    if match is None or not float(match[1]):
+        raise ValueError('write a rate as "10/s", "600/min" or "0.5/h": more than 0 of a time')
+    return float(match[1]) / _SECONDS[match[2]]
 
 
 class Discreet(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,30 +40,42 @@ class Discreet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RegionConfig(Discreet, frozen=True, kw_only=True):
-    """What one country of a surface does differently. `concurrency` None: as the surface."""
+    """What one country of a surface does differently; a limit that is None is the surface's."""
 
     proxy: str | None = None
     headers: dict[str, str] = {}
     concurrency: int | None = None
+    rate: str | None = None
 
     def _shown(self) -> dict[str, Any]:
         return {
             "proxy": self.proxy and "…",
             "headers": tuple(self.headers),
             "concurrency": self.concurrency,
+            "rate": self.rate,
         }
+
+
+class RegionLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How many children of a lane run at once, and how often one starts (`per_second`), at most."""
+
+    concurrency: int
+    rate: str | None = None
 
 
 class SurfaceConfig(Discreet, frozen=True, kw_only=True):
     """One `[surfaces.<name>]`; `options` are the adapter's own, secrets filled in.
 
-    `concurrency` bounds each lane (surface, country) over all workers; `regions` is keyed by
+    `concurrency` and `rate` (as it is written: `per_second`) bound each lane (surface, country)
+    over all workers; `slots` of a worker are taken by each of its children. `regions` is keyed by
     ISO 3166-1 alpha-2 country in upper case.
     """
 
     name: str
     adapter: str
     concurrency: int = 100
+    rate: str | None = None
+    slots: int = 1
     timeout_seconds: float = 30.0
     attempts: int = 4
     credits: int = 0
@@ -61,13 +90,25 @@ class SurfaceConfig(Discreet, frozen=True, kw_only=True):
         """What this country does differently; nothing, when it is not configured."""
         return self.regions.get(country, _NO_REGION)
 
+    @property
+    def paced(self) -> bool:
+        """True when some lane of it has a rate."""
+        return self.rate is not None or any(region.rate for region in self.regions.values())
+
+    def limits(self, country: str) -> RegionLimits:
+        """The limits of this country's lane: its own, or else the surface's."""
+        own = self.region(country)
+        return RegionLimits(
+            concurrency=own.concurrency or self.concurrency, rate=own.rate or self.rate
+        )
+
 
 class SurfaceDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker publishes of a surface: all the API knows of it, and no secret.
 
     `options_schema` is the JSON Schema of a request's `options[name]`; `countries` None means any;
-    `regions` maps a country to the concurrency of its lane where it differs. `credits` is what a
-    cell costs that shows something.
+    `regions` has the limits of the countries whose lanes have their own. `credits` is what a cell
+    costs that shows something; `slots` what it takes of its worker's.
     """
 
     name: str
@@ -76,10 +117,18 @@ class SurfaceDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     options_schema: dict[str, Any]
     countries: tuple[str, ...] | None = None
     concurrency: int = 100
+    rate: str | None = None
+    slots: int = 1
     attempts: int = 4
     timeout_seconds: float = 30.0
     credits: int = 0
-    regions: dict[str, int] = {}
+    # Stored by a name of its own: `regions` of an older worker are numbers.
+    regions: dict[str, RegionLimits] = msgspec.field(default_factory=dict, name="lanes")
+
+    def limits(self, country: str) -> RegionLimits:
+        """The limits of this country's lane."""
+        own = self.regions.get(country)
+        return own or RegionLimits(concurrency=self.concurrency, rate=self.rate)
 
 
 _NO_REGION = RegionConfig()

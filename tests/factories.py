@@ -7,17 +7,19 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
+from admission import gate as doors
 from admission import keys, reservations, usage
 from admission.deciding import Ask, Decision, Item
 from admission.demand import Demand
 from admission.gate import Entry, Gate, Prior
 from admission.keys import Key
 from admission.limits import Limits
+from admission.refusals import Refusal
 from orchestrator.domain import ids
 from orchestrator.domain.envelope import Failure
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
-from orchestrator.store import children, lanes, nodes, parents
+from orchestrator.store import children, lanes, nodes, parents, strands
 from orchestrator.store.children import (
     Claimed,
     Completed,
@@ -31,9 +33,10 @@ from orchestrator.store.children import (
 from orchestrator.store.lanes import Place
 from orchestrator.store.nodes import NewNode
 from orchestrator.store.parents import Caller, NewParent
+from orchestrator.surfaces import RegionLimits
 
 SURFACE = "chatgpt"
-FAILURE = Failure(code="UPSTREAM_STATUS", message="the upstream said 503", retryable=True)
+FAILURE = Failure(code="UPSTREAM_STATUS", message="the upstream said 500", retryable=True)
 CAPTURE = '{"answer": {"text": "tea"}}'
 
 
@@ -49,10 +52,11 @@ async def lane(
     *,
     surface: str = SURFACE,
     concurrency: int = 100,
+    rate: str | None = None,
 ) -> int:
-    """The id of this lane; a new one gets the concurrency."""
-    place = Place(surface, country)
-    return (await lanes.ensure(connection, {place: concurrency}))[place]
+    """The id of this lane; a new one gets these limits."""
+    place, limits = Place(surface, country), RegionLimits(concurrency=concurrency, rate=rate)
+    return (await lanes.ensure(connection, {place: limits}))[place]
 
 
 async def node(
@@ -204,12 +208,12 @@ def completed(child: Claimed) -> Outcome:
 
 def failed(child: Claimed) -> Outcome:
     """The child failed for good."""
-    return Failed(fence(child), FAILURE, 503)
+    return Failed(fence(child), FAILURE, 500)
 
 
 def retried(child: Claimed, delay_seconds: float = 0.0) -> Outcome:
     """The child is to be tried again."""
-    return Retry(fence(child), FAILURE, delay_seconds, 503)
+    return Retry(fence(child), FAILURE, delay_seconds, 500)
 
 
 def given_back(child: Claimed) -> Outcome:
@@ -237,6 +241,14 @@ async def scalar(connection: AsyncConnection, statement: Any, *arguments: Any) -
     row = await (await connection.execute(statement, arguments)).fetchone()
     assert row
     return row[0]
+
+
+async def refused(connection: AsyncConnection, owner: Key) -> Refusal:
+    """What a key without room is told that wants a place."""
+    async with connection.transaction():
+        refusal = await doors.enter(connection, Demand(owner.id), strands.resumes)
+    assert isinstance(refusal, Refusal)
+    return refusal
 
 
 async def admit(gate: Gate[Entry, Prior], demand: Demand, entry: Entry) -> Decision[Prior]:

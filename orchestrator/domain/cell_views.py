@@ -112,7 +112,7 @@ def summary(
         language=UNSET if cell.region.language is None else cell.region.language,
         status=progress.status(parent, child),
         attempts=child.attempt if child else 0,
-        waiting=progress.waiting(parent, child, obstacles),
+        waiting=progress.waiting(parent, cell.ordinal, child, obstacles),
         error=progress.error(parent, child),
         completed_at=rfc3339(progress.ended_at(parent, child)),
     )

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import cast
 
 from orchestrator.domain.documents import Try, Waiting
 from orchestrator.domain.envelope import OVERDUE, Failure
-from orchestrator.domain.obstacles import Obstacles
+from orchestrator.domain.obstacles import Obstacle, Obstacles
 from orchestrator.domain.rows import Attempt, ChildRow, ParentRow
 from orchestrator.domain.states import ChildState, ChildStatus, ParentState
 from orchestrator.domain.times import rfc3339
@@ -33,19 +34,31 @@ def status(parent: ParentRow, child: ChildRow | None) -> ChildStatus:
 
 
 def waiting(
-    parent: ParentRow, child: ChildRow | None, obstacles: Obstacles | None = None
+    parent: ParentRow, ordinal: int, child: ChildRow | None, obstacles: Obstacles | None = None
 ) -> Waiting | None:
     """Why a cell is not running yet; None when it runs, ended, or may run at once."""
     if child is None:
-        if parent.state is ParentState.DELAYED:
-            return Waiting(reason="delay", until=rfc3339(parent.not_before))
-        return None if parent.state.ended else Waiting(reason="admission")
+        return None if parent.state.ended else _held(parent, ordinal, obstacles)
     if child.state is ChildState.RETRYING:
         return Waiting(reason="retry", until=rfc3339(child.run_at))
     if child.state is not ChildState.QUEUED or obstacles is None:
         return None
     met = obstacles.to(child.lane_id, sync=child.sync)
-    return Waiting(reason=met[0], until=rfc3339(met[1])) if met else None
+    return _told(met) if met else None
+
+
+def _held(parent: ParentRow, ordinal: int, obstacles: Obstacles | None) -> Waiting:
+    """Why a cell waits with its parent: for its delay, for its own lane, or for its turn."""
+    if parent.state is ParentState.DELAYED:
+        return _told(("delay", parent.not_before))
+    lane = next(islice(parent.lanes, ordinal - 1, None), None)
+    met = obstacles.holding(lane) if obstacles and lane is not None else None
+    return _told(met or ("admission", None))
+
+
+def _told(met: Obstacle) -> Waiting:
+    reason, until = met
+    return Waiting(reason=reason, until=rfc3339(until))
 
 
 def error(parent: ParentRow, child: ChildRow | None) -> Failure | None:

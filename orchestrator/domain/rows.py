@@ -1,11 +1,11 @@
-"""What the store reads back: a parent, a child and its attempts, as frozen records.
+"""What the store reads back: a parent, a child, its attempts and a lane, as frozen records.
 
-The views of `orchestrator.domain.views` are made from these, so the wire needs no database.
+The views of `orchestrator.domain` are made from these, so the wire needs no database.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -81,3 +81,29 @@ class ChildRow(NamedTuple):
     stop: str | None = None
     cancel_requested_at: datetime | None = None
     charged: int = 0
+
+
+class LaneRow(NamedTuple):
+    """A lane and its load over all keys.
+
+    `rate` is starts a second as configured, None without one; `limited` an operator's limit;
+    `adaptive` what an upstream that throttled bears at the moment, None when it does not;
+    `allowed` how many may run at once, all of these considered. `open_until` is when its breaker
+    lets a probe through, `not_before` when the upstream said to come again; both None when past.
+    """
+
+    id: int
+    surface: str
+    country: str
+    concurrency: int
+    rate: float | None
+    limited: int | None
+    adaptive: int | None
+    allowed: int
+    queued: int
+    processing: int
+    retrying: int
+    breaker: Literal["closed", "open", "half_open"]
+    open_until: datetime | None
+    paused_at: datetime | None
+    not_before: datetime | None

@@ -1,17 +1,22 @@
 """The snapshot of a key, as `GET /v1/async/status` shows it and clients read it."""
 
+from typing import Literal
+
 import msgspec
 
 from orchestrator.domain.envelope import Wire
 
 
 class HeldLane(Wire):
-    """Parents kept in the queue by a lane that is paused or whose breaker is open."""
+    """Parents kept in the queue by a lane that is paused or whose breaker has not closed.
+
+    `until` is when the breaker lets a probe through; null of a paused lane and of a half-open one.
+    """
 
     surface: str
     region: str
     parents: int
-    reason: str
+    reason: Literal["breaker_open", "lane_paused"]
     until: str | None
 
 

@@ -10,7 +10,7 @@ from orchestrator.store.nodes import DEAD_AFTER_SECONDS, Kind
 
 
 class LaneGauges(NamedTuple):
-    """A lane over all keys: its limit, whether its breaker is open, and its cells by state.
+    """A lane over all keys: how many may run at once, what stops it, and its cells by state.
 
     Those `waiting` have their parent in the admission queue.
     """
@@ -19,6 +19,7 @@ class LaneGauges(NamedTuple):
     country: str
     limit: int
     breaker_open: bool
+    paused: bool
     waiting: int
     queued: int
     retrying: int
@@ -45,7 +46,8 @@ WITH alive AS MATERIALIZED (
   SELECT kind, surfaces FROM node
   WHERE heartbeat_at > now() - %(dead)s * interval '1 second'
 ), lanes AS (
-  SELECT l.surface, l.country, l.concurrency, coalesce(l.open_until > now(), false) AS open,
+  SELECT l.surface, l.country, l.allowed, coalesce(l.open_until > now(), false) AS open,
+         l.paused_at IS NOT NULL AS paused,
          coalesce(w.waiting, 0) AS waiting, coalesce(x.queued, 0) AS queued,
          coalesce(x.retrying, 0) AS retrying, coalesce(x.processing, 0) AS processing
   FROM lane l
@@ -54,7 +56,7 @@ WITH alive AS MATERIALIZED (
              FROM usage u JOIN inflight i ON i.key_id = u.key_id
              WHERE u.depth > 0 GROUP BY 1) AS w ON w.lane_id = l.id
 )
-SELECT (SELECT coalesce(json_agg(json_build_array(surface, country, concurrency, open,
+SELECT (SELECT coalesce(json_agg(json_build_array(surface, country, allowed, open, paused,
                                                   waiting, queued, retrying, processing)
                                  ORDER BY surface, country), '[]') FROM lanes) AS lanes,
        coalesce(sum(depth - delayed), 0)::int AS queued,

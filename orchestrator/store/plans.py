@@ -26,6 +26,6 @@ SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true)
 
 NO_SCAN = """
 SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true),
-       set_config('enable_mergejoin', 'off', true)
+       set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true)
 """
-"""As PROBE, but what was read may be hashed: for statements that join many rows in memory."""
+"""Indexes in their order, and what was read may be hashed: for joins of many rows in memory."""

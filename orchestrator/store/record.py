@@ -1,13 +1,13 @@
 """Parents as the record of admission's gate: known again by their idempotency key."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from cachetools import LRUCache
 from psycopg import AsyncConnection
 
 from admission.deciding import Known
 from orchestrator.domain.states import ParentState
-from orchestrator.store import groups, parents
+from orchestrator.store import groups, parents, strands
 from orchestrator.store.parents import Earlier, NewParent
 
 MOST_GROUPS = 10_000
@@ -50,6 +50,12 @@ class Record:
     ) -> None:
         """Have their callers wait for the earlier parents."""
         await parents.attend(connection, [(entry, before.id) for entry, before in waiting])
+
+    async def resumes(
+        self, connection: AsyncConnection, keys: Collection[int]
+    ) -> Mapping[int, float]:
+        """When the queues of these keys move again that lanes keep from moving."""
+        return await strands.resumes(connection, keys)
 
     async def _ids(
         self, connection: AsyncConnection, names: set[tuple[int, str]]

@@ -6,7 +6,7 @@ import msgspec
 from psycopg import AsyncConnection
 
 from orchestrator.store import lanes
-from orchestrator.surfaces import SurfaceDescriptor
+from orchestrator.surfaces import RegionLimits, SurfaceDescriptor
 
 REGISTER = """
 INSERT INTO surface (name, descriptor) VALUES (%(name)s, %(descriptor)s::json)
@@ -20,9 +20,8 @@ async def register(connection: AsyncConnection, descriptors: Sequence[SurfaceDes
     for descriptor in sorted(descriptors, key=lambda descriptor: descriptor.name):
         text = msgspec.json.encode(descriptor).decode()
         await connection.execute(REGISTER, {"name": descriptor.name, "descriptor": text})
-        await lanes.set_concurrency(
-            connection, descriptor.name, descriptor.concurrency, dict(descriptor.regions)
-        )
+        limits = RegionLimits(concurrency=descriptor.concurrency, rate=descriptor.rate)
+        await lanes.configure(connection, descriptor.name, limits, descriptor.regions)
 
 
 ALL = """

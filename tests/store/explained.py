@@ -12,7 +12,13 @@ from admission import accounts
 from admission.reservations import DRAW, FORGET
 from admission.usage import BESIDES
 from admission.usage import READ as USAGE_READ
-from orchestrator.fanout import FAN_OUT, LOOK_KEYS, LOOK_PARENTS
+from orchestrator.fanout import (
+    FAN_OUT,
+    LOOK_KEYS,
+    LOOK_PARENTS,
+    LOOK_STRANDS,
+    PASSED_OVER_SECONDS,
+)
 from orchestrator.preflight import GOING
 from orchestrator.snapshot import TAKE
 from orchestrator.store import delays, gauges, group_actions, group_results, nodes, plans, standing
@@ -180,6 +186,7 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         "delays": [None] * len(held),
         **FIXED,
         "charges": [0] * len(held),
+        "not_befores": [1.0] * len(held),
     }
     rows = session.execute("SELECT id FROM sync_wait ORDER BY since, id LIMIT %s", [WAITS])
     waiting = {"ids": [row[0] for row in rows.fetchall()]}
@@ -230,7 +237,9 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         "accounts": {},
         "fan_out": {
             "look_keys": LOOK_KEYS,
+            "look_strands": LOOK_STRANDS,
             "look_parents": LOOK_PARENTS,
+            "passed_over": PASSED_OVER_SECONDS,
             "parents": PARENTS,
         },
         "claim": {

@@ -32,6 +32,7 @@ from tests.store.mutating import (
     swap,
     usage_last,
 )
+from tests.store.mutations_lanes import LANES
 from tests.store.mutations_steering import STEER
 from tests.store.mutations_sync import SYNC
 
@@ -40,10 +41,10 @@ LOCKED = "SELECT pg_advisory_xact_lock(7201003)::text AS it"
 SAME_STATEMENT = (
     NO_LOCK,
     (
-        "WITH lanes AS MATERIALIZED (",
-        f"WITH held AS MATERIALIZED ({LOCKED}), lanes AS MATERIALIZED (",
+        "WITH server AS MATERIALIZED (",
+        f"WITH held AS MATERIALIZED ({LOCKED}), server AS MATERIALIZED (",
     ),
-    ("  FROM lane l\n  JOIN lane_load", "  FROM held CROSS JOIN lane l\n  JOIN lane_load"),
+    ("  FROM server s\n  CROSS JOIN lane l", "  FROM held CROSS JOIN server s CROSS JOIN lane l"),
     ("WHERE x.queued > 0 AND", "WHERE held.it IS NOT NULL AND x.queued > 0 AND"),
 )
 RECOUNT = "(SELECT count(*) FROM child s WHERE s.parent_id = p.id AND s.finished_at IS NOT NULL)"
@@ -242,7 +243,7 @@ MUTATIONS = (
 
 def main(words: list[str]) -> int:
     """Print guard and test, one line each."""
-    every = MUTATIONS + SYNC + STEER
+    every = MUTATIONS + SYNC + STEER + LANES
     chosen = [m for m in every if not words or any(word in m.guard for word in words)]
     unnoticed = 0
     with (

@@ -13,7 +13,7 @@ from admission.pace import Pace
 from admission.refusals import Refusal, RefusalCode, Taken, Watch
 from orchestrator import submission
 from orchestrator.fanout import fan_out
-from orchestrator.store import parents
+from orchestrator.store import parents, strands
 from orchestrator.submission import Accepted, Submitter
 from orchestrator.surfaces import SurfaceDescriptor
 from tests import factories
@@ -45,6 +45,9 @@ class Shelf:
 
     def again(self, stored, entry):
         raise AssertionError("nothing here has an idempotency key")
+
+    async def resumes(self, connection, keys):
+        return await strands.resumes(connection, keys)
 
     async def join(self, connection, waiting):
         await parents.attend(connection, [(entry, found.id) for entry, found in waiting])

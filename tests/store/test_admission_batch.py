@@ -13,7 +13,7 @@ from admission.refusals import Refusal
 from orchestrator import submission
 from orchestrator.domain import ids
 from orchestrator.domain.states import ParentState
-from orchestrator.store import parents
+from orchestrator.store import parents, strands
 from orchestrator.submission import Accepted, Conflict, Replayed, Submitter, Withheld
 from orchestrator.surfaces import SurfaceDescriptor
 from tests import factories
@@ -215,7 +215,7 @@ async def test_places_are_entered_in_the_callers_transaction(connection, recount
     lane = await factories.lane(connection)
 
     async def enter():
-        admitted = await gate.enter(connection, Demand(owner.id))
+        admitted = await gate.enter(connection, Demand(owner.id), strands.resumes)
         if admitted == Stored():
             await parents.insert(connection, [factories.new_parent(owner, [lane])])
         return admitted
@@ -241,10 +241,10 @@ async def test_whoever_enters_waits_for_who_holds_the_usage(connection, connect,
 
     async def enter():
         async with second.transaction():
-            return await gate.enter(second, Demand(owner.id))
+            return await gate.enter(second, Demand(owner.id), strands.resumes)
 
     async with first.transaction():
-        assert await gate.enter(first, Demand(owner.id)) == Stored()
+        assert await gate.enter(first, Demand(owner.id), strands.resumes) == Stored()
         await parents.insert(first, [factories.new_parent(owner, [lane])])
         entering = await meeting.begin(second, enter())
         assert not entering.done()

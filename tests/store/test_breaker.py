@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
+from orchestrator.domain.lanes import LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, STRIKES
 from orchestrator.fanout import fan_out
 from orchestrator.store import children
 from orchestrator.store.children import Failed, Outcome
-from orchestrator.store.children.settle import LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, STRIKES
 from tests import factories
 
 pytestmark = pytest.mark.anyio

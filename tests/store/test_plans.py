@@ -164,7 +164,7 @@ INDEXES = {
     "stage": {"child_due", "child_pkey"},
     "stage_next": {"child_due"},
     "rescue": {"child_node", "child_pkey", "parent_pkey"},
-    "snapshot": {"parent_queue"},
+    "snapshot": {"parent_listed"},
     "usage_besides": set(),
     "usage_read": set(),
     "going": set(),
@@ -227,12 +227,13 @@ BOUNDS = {
     ("wait_leave", "parent"): WAITS,
     ("wait_leave", "sync_wait"): 3 * WAITS,
     ("wait_ended", "parent"): 50,
-    ("fan_out", "parent"): 200 * 200,
+    ("fan_out", "parent"): 300,
+    ("fan_out", "strand"): 200,
     ("stage", "child"): 4 * MOST,
     ("stage_next", "child"): 1,
     ("rescue", "child"): PROCESSING * 2 + 2 * MOST,
     ("rescue", "parent"): 2 * MOST,
-    ("snapshot", "parent"): 10,
+    ("snapshot", "parent"): 1,
     ("snapshot", "inflight"): LANES,
     ("snapshot", "reservation"): 20,
     ("usage_besides", "reservation"): 2 * 20,
@@ -314,7 +315,7 @@ def test_the_claim_reads_children_once_for_each_key_it_serves(scans):
 
 
 def test_the_fan_out_reads_queues_once_for_each_key_it_looks_at(scans):
-    """The index of queued parents is probed once a key looked at, and for few parents each."""
+    """The queue is probed once a strand of the keys looked at, and for few parents each."""
     (queue,) = [scan for scan in scans["fan_out"] if scan.index == "parent_queue"]
     assert queue.loops == 200
-    assert queue.rows <= queue.loops * (1 + PARENTS / queue.loops) * 2
+    assert queue.rows <= queue.loops * (1 + PARENTS / queue.loops)

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.fanout import fan_out
-from orchestrator.store import children
+from orchestrator.store import children, lanes
 from tests import factories
 
 pytestmark = pytest.mark.anyio
@@ -77,6 +77,31 @@ async def test_two_claims_never_pass_a_lanes_limit_together(
     assert await second == []
     assert await factories.scalar(connection, "SELECT processing FROM lane_load") == 3
     await recounted()
+
+
+@pytest.mark.parametrize("order", ["pause", "limit"])
+async def test_a_lane_is_paused_once_no_claim_is_under_way(connection, connect, meeting, order):
+    """Whoever is told that a lane is paused or limited sees nothing more start in it."""
+    owner = await factories.key(connection)
+    lane = await factories.lane(connection)
+    await factories.some_parents(connection, owner, [lane], n=3)
+    await fan_out(connection)
+    operator, runner = await connect(), await connect()
+    place = lanes.Place(factories.SURFACE, "US")
+
+    async def ordered() -> None:
+        async with operator.transaction():
+            if order == "pause":
+                await lanes.pause(operator, place, paused=True)
+            else:
+                await lanes.limit(operator, place, 1)
+
+    async with runner.transaction():
+        assert len(await factories.claim(runner, slots=1)) == 1
+        answered = await meeting.begin(operator, ordered())
+        assert not answered.done()
+    await answered
+    assert await factories.claim(connection) == []
 
 
 async def test_asking_what_a_claim_took_waits_for_a_claim_under_way(connection, connect, meeting):

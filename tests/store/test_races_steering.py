@@ -9,7 +9,7 @@ from admission import gate
 from admission.demand import Demand
 from orchestrator.domain.states import ParentState
 from orchestrator.fanout import fan_out
-from orchestrator.store import children, parents, steering
+from orchestrator.store import children, parents, steering, strands
 from orchestrator.store.steering import Again, Canceled, Erased, NotEnded
 from tests import factories
 
@@ -47,7 +47,7 @@ async def retry(session, owner, parent):
     """In a transaction of the caller's."""
     found = await steering.retryable(session, key_id=owner.id, parent=parent)
     if isinstance(found, Again):
-        await gate.enter(session, Demand(owner.id))
+        await gate.enter(session, Demand(owner.id), strands.resumes)
         await steering.again(session, found)
     return found
 

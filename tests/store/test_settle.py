@@ -52,7 +52,7 @@ async def test_a_failed_child_keeps_its_failure(connection):
     assert await factories.settle(connection, factories.failed(child)) == Settled(1, [parent])
     row = await children.one(connection, parent, 1)
     assert row is not None
-    assert (str(row.state), row.error, row.response_code) == ("failed", factories.FAILURE, 503)
+    assert (str(row.state), row.error, row.response_code) == ("failed", factories.FAILURE, 500)
     assert row.capture is None
     ended = await read()
     assert (str(ended.state), ended.done, ended.failed) == ("failed", 1, 1)
@@ -69,7 +69,7 @@ async def test_a_retried_child_waits_and_its_attempt_is_logged(connection, recou
     assert await factories.scalar(connection, due)
     (entry,) = row.log
     assert (entry.number, entry.status, entry.code) == (1, "failed", "UPSTREAM_STATUS")
-    assert entry.response_code == 503
+    assert entry.response_code == 500
     assert entry.ended_at is not None
     assert entry.started_at == row.claimed_at
     assert (await read()).done == 0

@@ -9,7 +9,7 @@ from admission.demand import Demand
 from orchestrator.domain import rollup
 from orchestrator.domain.states import ParentState
 from orchestrator.fanout import fan_out
-from orchestrator.store import children, counters, delays, parents, steering
+from orchestrator.store import children, counters, delays, parents, steering, strands
 from orchestrator.store.steering import (
     Again,
     Canceled,
@@ -53,7 +53,9 @@ async def retry(connection, owner, parent, **asked):
     async with connection.transaction():
         found = await steering.retryable(connection, key_id=owner.id, parent=parent, **asked)
         if isinstance(found, Again):
-            assert isinstance(await gate.enter(connection, Demand(owner.id)), gate.Stored)
+            assert isinstance(
+                await gate.enter(connection, Demand(owner.id), strands.resumes), gate.Stored
+            )
             await steering.again(connection, found)
     return found
 

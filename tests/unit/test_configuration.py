@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -5,12 +6,15 @@ from rich.pretty import pretty_repr
 
 from orchestrator import configuration
 from orchestrator.errors import ConfigError
+from orchestrator.surfaces import RegionLimits, SurfaceDescriptor
 from orchestrator.toml_lines import line_of
 
 WHOLE = """\
 [surfaces.site]
 adapter = "http"
 concurrency = 20
+rate = "600/min"
+slots = 2
 timeout = "1.5m"
 attempts = 2
 raw = true
@@ -21,6 +25,9 @@ headers = {Authorization = "Bearer ${TOKEN}", X-List = "${A}-${A}"}
 proxy = "http://user:${PASSWORD}@127.0.0.1:3128"
 headers = {X-Geo = "${A}"}
 concurrency = 5
+rate = "0.5/s"
+[surfaces.site.regions.FR]
+concurrency = 7
 """
 ENVIRONMENT = {"TOKEN": "t0psecret", "PASSWORD": "hunter2", "A": "aaa"}
 
@@ -51,10 +58,26 @@ def test_every_key_is_read(read):
     assert (site.name, site.adapter, site.concurrency) == ("site", "http", 20)
     assert (site.timeout_seconds, site.attempts, site.raw) == (90.0, 2, True)
     assert site.options["headers"] == {"Authorization": "Bearer t0psecret", "X-List": "aaa-aaa"}
+    assert (site.rate, site.slots, site.paced) == ("600/min", 2, True)
     region = site.region("GB")
     assert region.proxy == "http://user:hunter2@127.0.0.1:3128"
     assert (region.headers, region.concurrency) == ({"X-Geo": "aaa"}, 5)
     assert site.region("US").proxy is None
+
+
+def test_a_lane_has_its_own_limits_or_those_of_its_surface(read):
+    """A country may have its own concurrency, its own rate, or both."""
+    site = read(WHOLE, **ENVIRONMENT).surfaces["site"]
+    assert site.limits("GB") == RegionLimits(concurrency=5, rate="0.5/s")
+    assert site.limits("FR") == RegionLimits(concurrency=7, rate="600/min")
+    assert site.limits("US") == RegionLimits(concurrency=20, rate="600/min")
+
+
+def test_a_rate_of_one_country_makes_a_surface_paced(read):
+    """Its children must start in time, whatever the others have."""
+    text = "[surfaces.a]\nadapter = 'x'\n"
+    assert not read(text).surfaces["a"].paced
+    assert read(text + "regions.GB.rate = '5/s'").surfaces["a"].paced
 
 
 def test_defaults(read):
@@ -62,6 +85,29 @@ def test_defaults(read):
     plain = read('[surfaces.plain]\nadapter = "simulator"').surfaces["plain"]
     assert (plain.concurrency, plain.timeout_seconds, plain.attempts) == (100, 30.0, 4)
     assert (plain.raw, plain.options, plain.regions) == (False, {}, {})
+    assert (plain.rate, plain.slots) == (None, 1)
+
+
+def test_a_descriptor_is_read_as_it_was_written():
+    """What a worker publishes of its lanes reaches the API."""
+    own = {"GB": RegionLimits(concurrency=5, rate="0.5/s")}
+    written = SurfaceDescriptor(
+        name="a", adapter="x", method="http", options_schema={}, rate="9/s", slots=2, regions=own
+    )
+    read = msgspec.json.decode(msgspec.json.encode(written), type=SurfaceDescriptor)
+    assert read == written
+    assert read.limits("GB") == own["GB"]
+    assert read.limits("US") == RegionLimits(concurrency=100, rate="9/s")
+
+
+def test_what_an_older_worker_published_is_still_read():
+    """Its regions were numbers; until a worker registers anew their lanes are as the others."""
+    old = (
+        b'{"name": "a", "adapter": "x", "method": "http", "options_schema": {},'
+        b' "concurrency": 9, "regions": {"GB": 5}}'
+    )
+    read = msgspec.json.decode(old, type=SurfaceDescriptor)
+    assert read.limits("GB") == RegionLimits(concurrency=9)
 
 
 @pytest.mark.parametrize("show", [repr, str, pretty_repr, "{}".format])
@@ -133,7 +179,18 @@ def test_a_broken_file_is_placed(faults, text, expected):
         ("concurrency = 1.5", "concurrency: Input should be a valid integer"),
         ("attempts = 11", "attempts: Input should be less than or equal to 10"),
         ('raw = "yes"', "raw: Input should be a valid boolean"),
-        ('rate = "5/s"', "rate: unknown key"),
+        ('rate = "0/s"', "rate: write a rate as"),
+        ('rate = "5"', "rate: write a rate as"),
+        ('rate = "-5/s"', "rate: write a rate as"),
+        ('rate = "5/d"', "rate: write a rate as"),
+        ('rate = "1e3/s"', "rate: write a rate as"),
+        ("rate = 5", "rate: write a rate as"),
+        ("rate = true", "rate: write a rate as"),
+        ('regions.GB.rate = "0.0/min"', "regions.GB.rate: write a rate as"),
+        ("slots = 0", "slots: Input should be greater than or equal to 1"),
+        ("slots = 1001", "slots: Input should be less than or equal to 1000"),
+        ("slots = 1.0", "slots: Input should be a valid integer"),
+        ("regions.GB.slots = 2", "regions.GB.slots: unknown key"),
         ("regions.XX.concurrency = 1", "regions.XX: not a country"),
         ("regions.USA.concurrency = 1", "regions.USA: not a country"),
         ("regions.GB.speed = 1", "regions.GB.speed: unknown key"),

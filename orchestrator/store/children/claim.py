@@ -24,24 +24,36 @@ SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(%(lo
 # Each tenth async pick of a key (counted in `claimed`) is its oldest child whatever the priority:
 # the first of one of ten priorities, found by as many probes when one is due.
 #
-# In a lane of four or more async work leaves a place free, or whoever waits would find it full.
-# A lane whose breaker was open gets one child at a time until one comes home. Hashing is off
-# (plans.PROBE), so that a join of lanes with many rows would compare each with each: `inflight` is
-# probed lane by lane (OFFSET 0 keeps the planner to it), and rooms are looked up in arrays.
+# Nothing starts in a lane that is paused, or before its upstream wants to be asked again. One with
+# a rate has as many places as its bucket has tokens, and what is claimed takes them (`paced`:
+# claims alone write them, under their lock). In a lane of four or more async work leaves a place
+# free, or whoever waits would find it full. One whose breaker was open gets one child at a time
+# until one comes home. Hashing is off (plans.PROBE), so that a join of lanes with many rows would
+# compare each with each: `inflight` is probed lane by lane (OFFSET 0 keeps the planner to it), and
+# rooms are looked up in arrays.
 CLAIM = """
-WITH lanes AS MATERIALIZED (
-  SELECT l.id, own.room,
-         least(own.room, greatest(0, l.concurrency - (l.concurrency >= 4)::int
-                                     - (x.processing - x.sync_processing))) AS async_room
-  FROM lane l
+WITH server AS MATERIALIZED (
+  SELECT extract(epoch FROM clock_timestamp())::float8 AS clock,
+         extract(epoch FROM pg_postmaster_start_time())::float8 AS started
+), lanes AS MATERIALIZED (
+  SELECT l.id, own.tokens, room.n AS room,
+         least(room.n, greatest(0, l.allowed - (l.allowed >= 4)::int
+                                   - (x.processing - x.sync_processing))) AS async_room
+  FROM server s
+  CROSS JOIN lane l
   JOIN lane_load x ON x.lane_id = l.id
+  LEFT JOIN lane_pace p ON p.lane_id = l.id
   CROSS JOIN LATERAL (
-    SELECT CASE WHEN l.open_until IS NULL THEN l.concurrency - x.processing
-                WHEN l.open_until <= now() AND x.processing = 0 THEN least(1, l.concurrency)
-                ELSE 0 END AS room) AS own
-  WHERE x.queued > 0 AND own.room > 0 AND l.surface = ANY(%(surfaces)s)
+    SELECT pace_tokens(l.rate, p.tokens, p.filled_at, s.clock, s.started) AS tokens,
+           CASE WHEN l.paused_at IS NOT NULL OR l.not_before > now() THEN 0
+                WHEN l.open_until IS NULL THEN l.allowed - x.processing
+                WHEN l.open_until <= now() AND x.processing = 0 THEN least(1, l.allowed)
+                ELSE 0 END AS places) AS own
+  CROSS JOIN LATERAL (SELECT least(own.places, floor(own.tokens))::int AS n) AS room
+  WHERE x.queued > 0 AND room.n > 0 AND l.surface = ANY(%(surfaces)s)
 ), rooms AS MATERIALIZED (
   SELECT array_agg(id) AS ids, array_agg(room) AS of_all, array_agg(async_room) AS of_async,
+         array_agg(tokens) AS tokens,
          array_agg(id) FILTER (WHERE async_room > 0) AS async_ids
   FROM lanes
 ), ready AS (
@@ -123,13 +135,19 @@ WITH lanes AS MATERIALIZED (
         FROM candidates, rooms) AS c, rooms
   WHERE c.nth <= rooms.of_all[c.lane] AND c.nth - c.sync_before <= rooms.of_async[c.lane]
 ), picked AS MATERIALIZED (
-  SELECT c.parent_id, c.ordinal
+  SELECT c.parent_id, c.ordinal, c.lane_id
   FROM (SELECT parent_id, ordinal FROM best ORDER BY 1, 2) AS b
   CROSS JOIN LATERAL (
-    SELECT parent_id, ordinal
+    SELECT parent_id, ordinal, lane_id
     FROM child
     WHERE parent_id = b.parent_id AND ordinal = b.ordinal AND lower(state) = 'queued'
     FOR NO KEY UPDATE SKIP LOCKED) AS c
+), paced AS (
+  INSERT INTO lane_pace (lane_id, tokens, filled_at)
+  SELECT t.lane_id, r.tokens[array_position(r.ids, t.lane_id)] - t.n, s.clock
+  FROM (SELECT lane_id, count(*) AS n FROM picked GROUP BY 1) AS t, rooms r, server s
+  WHERE r.tokens[array_position(r.ids, t.lane_id)] IS NOT NULL
+  ON CONFLICT (lane_id) DO UPDATE SET tokens = excluded.tokens, filled_at = excluded.filled_at
 )
 UPDATE child c
 SET state = 'processing', node = %(node)s, claim = %(token)s, attempt = c.attempt + 1,

@@ -25,20 +25,25 @@ class Completed(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """A transient failure; the child is staged again after the delay, on the database's clock."""
+    """A transient failure; the child is staged again after the delay, on the database's clock.
+
+    `not_before_seconds`: so long its upstream asked that nothing start in the lane.
+    """
 
     fence: Fence
     failure: Failure
     delay_seconds: float
     response_code: int | None = None
+    not_before_seconds: float = 0.0
 
 
 class Failed(NamedTuple):
-    """The end of a child that did not work."""
+    """The end of a child that did not work; `not_before_seconds` as in `Retry`."""
 
     fence: Fence
     failure: Failure
     response_code: int | None = None
+    not_before_seconds: float = 0.0
 
 
 class GivenBack(NamedTuple):

@@ -1,34 +1,21 @@
 """Settling: outcomes of many children in one durable statement, fenced and rolled up."""
 
 from collections.abc import Sequence
-from typing import assert_never
-from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection
 
 from orchestrator import notify
-from orchestrator.domain.envelope import OVERDUE, Failure
+from orchestrator.domain import lanes
+from orchestrator.domain.envelope import OVERDUE
 from orchestrator.store import plans, waits
-from orchestrator.store.children.outcomes import (
-    Completed,
-    Failed,
-    GivenBack,
-    Outcome,
-    Retry,
-    Settled,
-)
+from orchestrator.store.children import outcome_rows
+from orchestrator.store.children.outcomes import GivenBack, Outcome, Settled
 
-STRIKES = 10
-"""So many attempts that fail in a row open a lane's breaker: hardly chance, and not many calls."""
-PAUSE_SECONDS = 5.0
-"""How long nothing starts in the lane then; doubled with each probe that fails as well."""
-LONGEST_PAUSE_SECONDS = 60.0
-"""A lane that works again is found within this."""
 FIXED = {
-    "strikes": STRIKES,
-    "pause": PAUSE_SECONDS,
-    "longest": LONGEST_PAUSE_SECONDS,
+    "strikes": lanes.STRIKES,
+    "pause": lanes.PAUSE_SECONDS,
+    "longest": lanes.LONGEST_PAUSE_SECONDS,
     "overdue": msgspec.json.encode(OVERDUE).decode(),
     "stopped": notify.STOPPED,
 }
@@ -44,15 +31,15 @@ FIXED = {
 # children are canceled, or told to stop.
 #
 # Lanes are locked by id, after parents and children and before any counter, and only when there is
-# something to write: a failure, or an end to failures. What fails while a breaker is open had
-# started before: it says nothing new.
+# something to write: a failure or an end to failures, an upstream that throttles or no longer does.
+# `domain.lanes.after` says the same in Python, and what for.
 SETTLE = """
 WITH outcome AS MATERIALIZED (
   SELECT * FROM unnest(
     %(parents)b::uuid[], %(ordinals)b::int2[], %(claims)b::int8[], %(states)b::text[],
     %(captures)b::json[], %(errors)b::json[], %(codes)b::int2[], %(delays)b::float8[],
-    %(charges)b::int4[]
-  ) AS t (parent_id, ordinal, claim, state, capture, error, code, delay, charge)
+    %(charges)b::int4[], %(not_befores)b::float8[]
+  ) AS t (parent_id, ordinal, claim, state, capture, error, code, delay, charge, not_before)
 ), locked AS MATERIALIZED (
   SELECT id, finish - (done - failed - canceled - expired) AS wanted
   FROM parent WHERE id = ANY(%(parents)b::uuid[]) ORDER BY id FOR NO KEY UPDATE
@@ -89,7 +76,10 @@ WITH outcome AS MATERIALIZED (
   WHERE c.parent_id = o.parent_id AND c.ordinal = o.ordinal AND c.claim = o.claim
   RETURNING c.parent_id, c.ordinal, c.state, c.lane_id, c.charged,
             o.state = 'retrying' OR (o.state = 'failed' AND o.error ->> 'retryable' = 'true')
-              AS transient
+              AS transient,
+            CASE WHEN o.state IN ('retrying', 'failed') AND o.code IN (429, 503)
+                 THEN c.claimed_at END AS throttled_at,
+            now() + nullif(o.not_before, 0) * interval '1 second' AS not_before
 ), stopped AS (
   UPDATE child c
   SET state = CASE WHEN c.state = 'processing' THEN c.state ELSE r.stop END, stop = r.stop,
@@ -120,32 +110,47 @@ WITH outcome AS MATERIALIZED (
   FROM ends e
   WHERE p.id = e.parent_id
   RETURNING p.id, p.done = p.total AS ended
-), lanes AS MATERIALIZED (
-  SELECT lane_id, bool_or(state = 'completed') AS healthy,
-         count(*) FILTER (WHERE transient) AS failures
+), told AS MATERIALIZED (
+  SELECT lane_id, count(*) FILTER (WHERE state = 'completed') AS completed,
+         count(*) FILTER (WHERE transient) AS failures, max(throttled_at) AS throttled_at,
+         max(not_before) AS not_before
   FROM settled
   GROUP BY 1
-), struck AS MATERIALIZED (
-  SELECT l.id, s.healthy,
-         CASE WHEN s.healthy THEN 0
-              WHEN l.failures >= %(strikes)s THEN l.failures + 1
-              ELSE least(%(strikes)s, l.failures + s.failures) END AS failures
-  FROM lanes s
-  JOIN lane l ON l.id = s.lane_id
-  WHERE CASE WHEN s.healthy THEN l.failures <> 0 OR l.open_until IS NOT NULL
-             ELSE s.failures > 0 AND (l.open_until > now()) IS NOT TRUE END
+), learned AS MATERIALIZED (
+  SELECT l.id, t.completed, t.not_before, new.strikes > 0 AS struck, new.halved,
+         CASE WHEN t.completed > 0 THEN 0
+              WHEN l.failures >= %(strikes)s THEN l.failures + least(1, new.strikes)
+              ELSE least(%(strikes)s, l.failures + new.strikes) END AS failures
+  FROM told t
+  JOIN lane l ON l.id = t.lane_id
+  CROSS JOIN LATERAL (
+    SELECT CASE WHEN t.completed > 0 OR l.open_until > now() THEN 0 ELSE t.failures END AS strikes,
+           coalesce(t.throttled_at > coalesce(l.halved_at, '-infinity'), false) AS halved) AS new
+  WHERE new.strikes > 0 OR new.halved OR t.not_before IS NOT NULL
+     OR (t.completed > 0
+         AND (l.failures <> 0 OR l.open_until IS NOT NULL OR l.adaptive IS NOT NULL))
   ORDER BY l.id
   FOR NO KEY UPDATE OF l
-), breaker AS (
+), taught AS (
   UPDATE lane l
-  SET failures = s.failures,
+  SET failures = n.failures,
       open_until = CASE
-        WHEN s.healthy THEN NULL
-        WHEN s.failures < %(strikes)s THEN l.open_until
+        WHEN n.completed > 0 THEN NULL
+        WHEN NOT n.struck OR n.failures < %(strikes)s THEN l.open_until
         ELSE now() + interval '1 second' * least(
-          %(longest)s, %(pause)s * 2 ^ least(16, s.failures - %(strikes)s)) END
-  FROM struck s
-  WHERE l.id = s.id
+          %(longest)s, %(pause)s * 2 ^ least(16, n.failures - %(strikes)s)) END,
+      adaptive = CASE
+        WHEN n.halved THEN greatest(1, l.allowed / 2)
+        WHEN l.good + n.completed < l.adaptive THEN l.adaptive
+        WHEN l.adaptive + 1 < l.concurrency THEN l.adaptive + 1 END,
+      good = CASE
+        WHEN n.halved OR l.good + n.completed >= l.adaptive THEN 0
+        WHEN l.adaptive IS NULL THEN l.good
+        ELSE l.good + n.completed END,
+      halved_at = CASE WHEN n.halved THEN now() ELSE l.halved_at END,
+      not_before = greatest(l.not_before, n.not_before)
+  FROM learned n
+  WHERE l.id = n.id
 )
 SELECT (SELECT count(*) FROM settled),
        ARRAY(SELECT id FROM rolled WHERE ended),
@@ -158,39 +163,12 @@ async def settle(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> Se
     """Record outcomes, durably. A child named twice counts once, by its first outcome."""
     if not outcomes:
         return Settled(0, ())
-    rows = {outcome.fence: _row(outcome) for outcome in reversed(outcomes)}
-    columns = [list(column) for column in zip(*rows.values(), strict=True)]
+    columns = outcome_rows.columns(outcomes)
     async with connection.pipeline(), connection.transaction():
         await connection.execute(plans.PROBE)
-        named = dict(zip(_COLUMNS, columns, strict=True))
-        cursor = await connection.execute(SETTLE, {**named, **FIXED})
-        await waits.tell(connection, named["parents"])
+        cursor = await connection.execute(SETTLE, {**columns, **FIXED})
+        await waits.tell(connection, columns["parents"])
         if any(isinstance(outcome, GivenBack) for outcome in outcomes):
             await connection.execute(notify.NOTIFY, {"channel": notify.QUEUED})
     row = await cursor.fetchone()
     return Settled(*row[:2]) if row else Settled(0, ())
-
-
-_COLUMNS = (
-    *("parents", "ordinals", "claims", "states", "captures", "errors", "codes", "delays"),
-    "charges",
-)
-_Row = tuple[UUID, int, int, str, str | None, str | None, int | None, float | None, int]
-
-
-def _row(outcome: Outcome) -> _Row:
-    match outcome:
-        case Completed(fence, capture, code, charge):
-            return (*fence, "completed", capture, None, code, None, charge)
-        case Retry(fence, failure, delay, code):
-            seconds = float(delay)  # an adapter may say 30: an array takes numbers of one kind
-            return (*fence, "retrying", None, _json(failure), code, seconds, 0)
-        case Failed(fence, failure, code):
-            return (*fence, "failed", None, _json(failure), code, None, 0)
-        case GivenBack(fence):
-            return (*fence, "queued", None, None, None, None, 0)
-    assert_never(outcome)
-
-
-def _json(failure: Failure) -> str:
-    return msgspec.json.encode(failure).decode()

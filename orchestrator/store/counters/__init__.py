@@ -10,6 +10,7 @@ deadlocks.
 from orchestrator.store.counters.children import COUNT_CHILDREN
 from orchestrator.store.counters.groups import COUNT_GROUPED_CHILDREN, COUNT_GROUPED_PARENTS
 from orchestrator.store.counters.limits import COPY_LIMITS
+from orchestrator.store.counters.pace import PACE_REFILL, PACE_TOKENS
 from orchestrator.store.counters.parents import COUNT_PARENTS
 from orchestrator.store.counters.rates import DECAYED, DRAIN_RATE
 from orchestrator.store.counters.recount import Difference, differences
@@ -21,6 +22,8 @@ FUNCTIONS = (
     DECAYED,
     DRAIN_RATE,
     ROLLED_UP,
+    PACE_REFILL,
+    PACE_TOKENS,
     COUNT_PARENTS,
     COUNT_CHILDREN,
     COUNT_GROUPED_PARENTS,

@@ -1,12 +1,17 @@
-"""The trigger function that counts parents: places taken, cells waiting, detached parents.
+"""The trigger function that counts parents: places taken, cells waiting, strands, detached ones.
 
 A parent waits with the cells it has not ended yet: all of them, or those in its `todo`.
+
+A strand that gets its first parent, or lets one go, is served as of now. A key with a new strand is
+looked at next: what it waited for before says nothing about that.
 """
 
 COUNT_PARENTS = """
 CREATE OR REPLACE FUNCTION count_parents() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   ks int[]; ps int[]; ds int[]; ys int[]; cs int[]; ts int[];
+  news int[];
+  clock float8 := extract(epoch FROM clock_timestamp());
 BEGIN
   IF tg_op = 'INSERT' THEN
     SELECT array_agg(k ORDER BY k, p), array_agg(p ORDER BY k, p), array_agg(d ORDER BY k, p),
@@ -50,18 +55,33 @@ BEGIN
   END IF;
   IF ks IS NULL THEN RETURN NULL; END IF;
 
+  IF tg_op <> 'DELETE' THEN
+    SELECT array_agg(DISTINCT k) INTO news
+    FROM (SELECT DISTINCT key_id k, strand t FROM after WHERE state = 'queued') q
+    WHERE NOT EXISTS (SELECT FROM strand s WHERE s.key_id = k AND s.strand = t AND s.waiting);
+  END IF;
+
   INSERT INTO usage AS u (key_id, depth, delayed, detached)
   SELECT k, sum(d), sum(y), sum(t) FROM unnest(ks, ds, ys, ts) t(k, d, y, t)
   GROUP BY 1 ORDER BY 1
   ON CONFLICT (key_id) DO UPDATE SET
     depth = u.depth + excluded.depth, delayed = u.delayed + excluded.delayed,
-    detached = u.detached + excluded.detached;
+    detached = u.detached + excluded.detached,
+    fan_turn = CASE WHEN excluded.key_id = ANY(news) THEN 0 ELSE u.fan_turn END;
 
   INSERT INTO backlog AS b (key_id, priority, n)
   SELECT k, p, c FROM unnest(ks, ps, cs) t(k, p, c) WHERE c <> 0 ORDER BY 1, 2
   ON CONFLICT (key_id, priority) DO UPDATE SET n = b.n + excluded.n;
 
   IF tg_op = 'INSERT' THEN
+    INSERT INTO strand AS s (key_id, strand, priority, lanes, n, since)
+    SELECT k, t, p, ARRAY(SELECT DISTINCT l FROM unnest(ls) l ORDER BY 1), n, clock
+    FROM (SELECT key_id k, strand t, min(priority) p, min(lanes) ls, count(*) n
+          FROM after WHERE state = 'queued' GROUP BY 1, 2) t
+    ORDER BY 1, 2
+    ON CONFLICT (key_id, strand) DO UPDATE SET
+      n = s.n + excluded.n, since = CASE WHEN s.n > 0 THEN s.since ELSE clock END;
+
     INSERT INTO inflight AS i (key_id, lane_id, waiting, asked)
     SELECT key_id, l, count(*) FILTER (WHERE state IN ('queued', 'delayed')), count(*)
     FROM after, unnest(lanes) l
@@ -69,6 +89,12 @@ BEGIN
     ON CONFLICT (key_id, lane_id) DO UPDATE SET
       waiting = i.waiting + excluded.waiting, asked = i.asked + excluded.asked;
   ELSIF tg_op = 'DELETE' THEN
+    INSERT INTO strand AS s (key_id, strand, priority, lanes, n, since)
+    SELECT key_id, strand, min(priority), '{}', -count(*), clock
+    FROM before WHERE state = 'queued' GROUP BY 1, 2
+    ORDER BY 1, 2
+    ON CONFLICT (key_id, strand) DO UPDATE SET n = s.n + excluded.n, since = clock;
+
     INSERT INTO inflight AS i (key_id, lane_id, waiting)
     SELECT key_id, l, -count(*)
     FROM before,
@@ -78,6 +104,21 @@ BEGIN
     GROUP BY 1, 2 ORDER BY 1, 2
     ON CONFLICT (key_id, lane_id) DO UPDATE SET waiting = i.waiting + excluded.waiting;
   ELSE
+    INSERT INTO strand AS s (key_id, strand, priority, lanes, n, since)
+    SELECT k, t, p, ARRAY(SELECT DISTINCT l FROM unnest(ls) l ORDER BY 1), n, clock
+    FROM (SELECT k, t, min(p) p, min(ls) ls, sum(n) n
+          FROM (SELECT key_id k, strand t, priority p, 1 n,
+                       CASE WHEN todo IS NULL THEN lanes
+                            ELSE ARRAY(SELECT lanes[o] FROM unnest(todo) o) END ls
+                FROM after WHERE state = 'queued'
+                UNION ALL
+                SELECT key_id, strand, priority, -1, NULL FROM before WHERE state = 'queued') b
+          GROUP BY 1, 2 HAVING sum(n) <> 0) t
+    ORDER BY 1, 2
+    ON CONFLICT (key_id, strand) DO UPDATE SET
+      n = s.n + excluded.n,
+      since = CASE WHEN s.n > 0 AND excluded.n > 0 THEN s.since ELSE clock END;
+
     INSERT INTO inflight AS i (key_id, lane_id, waiting)
     SELECT k, l, sum(n)
     FROM (SELECT key_id k, l, count(*) n

@@ -41,6 +41,8 @@ WITH counted(counter, key_id, place, n) AS (
   UNION ALL SELECT 'lane_load.retrying', NULL, lane_id, retrying FROM lane_load
   UNION ALL SELECT 'lane_load.sync_processing', NULL, lane_id, sync_processing FROM lane_load
   UNION ALL SELECT 'group.' || what, NULL, group_id, n FROM group_usage
+  UNION ALL SELECT 'strand.n', key_id, priority, n FROM strand
+  UNION ALL SELECT 'strand.lanes', key_id, l, n FROM strand, unnest(lanes) l
 ), live AS MATERIALIZED (
   SELECT key_id, lane_id, CASE WHEN priority > 100 THEN priority - 100 ELSE priority END priority,
          priority > 100 AS sync, state, count(*)::int n
@@ -67,6 +69,11 @@ WITH counted(counter, key_id, place, n) AS (
       UNION ALL
       SELECT key_id, priority, sum(n) FROM live WHERE state <> 'processing' GROUP BY 1, 2) b
     GROUP BY 2, 3
+  UNION ALL SELECT 'strand.n', key_id, priority, count(*) FROM waiting WHERE state = 'queued'
+    GROUP BY 2, 3
+  UNION ALL SELECT 'strand.lanes', key_id, l, count(*)
+    FROM waiting, LATERAL (SELECT DISTINCT unnest(cells) AS l) AS needed
+    WHERE state = 'queued' GROUP BY 2, 3
   UNION ALL SELECT 'inflight.waiting', key_id, l, count(*)
     FROM waiting, unnest(cells) l GROUP BY 2, 3
   UNION ALL SELECT 'inflight.' || state, key_id, lane_id, sum(n) FROM live GROUP BY 1, 2, 3

@@ -11,10 +11,10 @@ from admission.tables import (
     SyncWait,
     UsageRow,
 )
-from orchestrator.store.tables.counted import Backlog, Inflight, LaneLoad
+from orchestrator.store.tables.counted import Backlog, Inflight, LaneLoad, Strand
 from orchestrator.store.tables.groups import GroupAction, GroupUsage, ParentGroup
 from orchestrator.store.tables.jobs import Child, Parent
-from orchestrator.store.tables.lanes import Lane, Node, Surface, Watcher
+from orchestrator.store.tables.lanes import Lane, LanePace, Node, Surface, Watcher
 
 __all__ = [
     "ApiKey",
@@ -26,12 +26,14 @@ __all__ = [
     "Inflight",
     "Lane",
     "LaneLoad",
+    "LanePace",
     "Node",
     "Parent",
     "ParentGroup",
     "RateBucket",
     "RateLot",
     "Reservation",
+    "Strand",
     "Surface",
     "SyncWait",
     "UsageRow",

@@ -1,9 +1,19 @@
 """The tables of counters beside `usage`; `orchestrator.store.counters` keeps them."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Computed, Index, Integer, SmallInteger, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    Computed,
+    Index,
+    Integer,
+    SmallInteger,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
-from admission.tables import ZERO, count
+from admission.tables import ZERO, count, epoch
 from orchestrator.store.tables.storage import COUNTERS
 
 
@@ -16,6 +26,35 @@ class Backlog(SQLModel, table=True):
     key_id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
     priority: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
     n: int = Field(sa_column=count())
+
+
+class Strand(SQLModel, table=True):
+    """The `n` queued parents of a key that need the same `lanes` at the same priority.
+
+    A queue is a few strands, however long it is: which of its parents may leave is decided by these
+    rows. The parents of a strand leave in their order; `since` (epoch seconds) is when the last one
+    did, or when it began. Empty ones are swept away after a while.
+    """
+
+    __tablename__ = "strand"
+    __table_args__ = (
+        Index(
+            "strand_waiting",
+            "key_id",
+            text("priority DESC"),
+            "strand",
+            postgresql_where=text("waiting"),
+        ),
+        {"postgresql_with": COUNTERS},
+    )
+
+    key_id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    strand: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    priority: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    lanes: list[int] = Field(sa_column=Column(ARRAY(Integer), nullable=False))
+    n: int = Field(sa_column=count())
+    since: float = Field(sa_column=epoch())
+    waiting: bool = Field(sa_column=Column(Boolean, Computed("n > 0", persisted=True)))
 
 
 class Inflight(SQLModel, table=True):

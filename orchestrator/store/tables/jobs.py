@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Computed,
     Index,
     Integer,
     LargeBinary,
@@ -47,6 +48,9 @@ class Parent(SQLModel, table=True):
     unfinished cells were told to end as; `finish` completed cells are enough. `todo` are the
     ordinals that are to run when not all are: those of a retry, or without some that were canceled.
     Credits are `estimated` when it is admitted and `charged` as its cells complete.
+
+    `strand` names those of its key's parents that need the same lanes at the same priority: what
+    one of them waits for in the queue, all do.
     """
 
     __tablename__ = "parent"
@@ -62,13 +66,7 @@ class Parent(SQLModel, table=True):
         CheckConstraint(
             "state <> 'delayed' OR not_before IS NOT NULL", name="parent_delayed_until"
         ),
-        Index(
-            "parent_queue",
-            "key_id",
-            text("priority DESC"),
-            "id",
-            postgresql_where=text("state = 'queued'"),
-        ),
+        Index("parent_queue", "strand", "id", postgresql_where=text("state = 'queued'")),
         Index(
             "parent_idempotency",
             "key_id",
@@ -116,6 +114,16 @@ class Parent(SQLModel, table=True):
     cancel_requested_at: datetime | None = Field(sa_column=moment())
     started_at: datetime | None = Field(sa_column=moment())
     finished_at: datetime | None = Field(sa_column=moment())
+    strand: int = Field(
+        sa_column=Column(
+            BigInteger,
+            Computed(
+                "hash_array_extended(lanes, key_id::bigint * 16 + priority)"
+                " # COALESCE(hash_array_extended(todo, 0), 0)",
+                persisted=True,
+            ),
+        )
+    )
 
 
 class Child(SQLModel, table=True):

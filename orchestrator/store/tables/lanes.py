@@ -3,7 +3,17 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, CheckConstraint, Column, Identity, Integer, Text, UniqueConstraint
+from sqlalchemy import (
+    ARRAY,
+    CheckConstraint,
+    Column,
+    Computed,
+    Float,
+    Identity,
+    Integer,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.dialects.postgresql import JSON
 from sqlmodel import Field, SQLModel
 
@@ -13,22 +23,53 @@ from admission.tables import SHORT_LIVED, count, moment
 class Lane(SQLModel, table=True):
     """A surface seen from a country: the unit of upstream capacity.
 
+    `concurrency` and `rate` (starts a second) are as configured. `limited` is an operator's limit,
+    `paused_at` since when an operator has nothing start. `adaptive` is how many at once an upstream
+    bears that throttled: halved at `halved_at`, grown with each window of `good` captures until
+    there is none. `allowed` is the least of these limits: how many run at once.
+
     `failures` counts attempts that failed in a row; while its breaker is open (`open_until` in the
-    future) nothing starts.
+    future) nothing starts. Nor does before `not_before`: the upstream said when to come again.
     """
 
     __tablename__ = "lane"
     __table_args__ = (
         UniqueConstraint("surface", "country", name="lane_place"),
         CheckConstraint("concurrency >= 0", name="lane_concurrency"),
+        CheckConstraint("rate > 0", name="lane_rate"),
+        CheckConstraint("limited > 0", name="lane_limited"),
     )
 
     id: int = Field(sa_column=Column(Integer, Identity(), primary_key=True))
     surface: str = Field(sa_column=Column(Text, nullable=False))
     country: str = Field(sa_column=Column(Text, nullable=False))
     concurrency: int = Field(sa_column=Column(Integer, nullable=False))
+    rate: float | None = Field(sa_column=Column(Float))
+    limited: int | None = Field(sa_column=Column(Integer))
+    paused_at: datetime | None = Field(sa_column=moment())
+    adaptive: int | None = Field(sa_column=Column(Integer))
+    good: int = Field(sa_column=count())
+    halved_at: datetime | None = Field(sa_column=moment())
     failures: int = Field(sa_column=count())
     open_until: datetime | None = Field(sa_column=moment())
+    not_before: datetime | None = Field(sa_column=moment())
+    allowed: int = Field(
+        sa_column=Column(Integer, Computed("LEAST(concurrency, limited, adaptive)", persisted=True))
+    )
+
+
+class LanePace(SQLModel, table=True):
+    """The token bucket of a lane's rate as of `filled_at` (epoch seconds).
+
+    Claims alone write it, one at a time.
+    """
+
+    __tablename__ = "lane_pace"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
+
+    lane_id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    tokens: float = Field(sa_column=Column(Float, nullable=False))
+    filled_at: float = Field(sa_column=Column(Float, nullable=False))
 
 
 class Node(SQLModel, table=True):

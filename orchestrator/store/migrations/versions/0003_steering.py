@@ -2,12 +2,11 @@
 # ruff: noqa: E501 - Alembic writes a constraint as it stands
 
 from datetime import datetime
+from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
-
-from orchestrator.store import counters
 
 revision = "0003"
 down_revision = "0002"
@@ -44,11 +43,9 @@ def upgrade() -> None:
         ),
     )
     op.create_index("usage_open", "usage", ["fan_turn"], postgresql_where=sa.text("open"))
-    for statement in counters.FUNCTIONS:
-        op.execute(statement)
-    for statement in counters.TRIGGERS:
-        if "count_grouped" in statement:
-            op.execute(statement)
+    op.execute(
+        sa.text(Path(__file__).with_name("0003_counters.sql").read_text().replace(":", r"\:"))
+    )
 
 
 def widen_parents() -> None:

@@ -1,0 +1,101 @@
+"""Which lanes there are and what is configured for them: made once, found again, configured."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from psycopg import AsyncConnection
+
+from orchestrator.surfaces import RegionLimits, per_second
+
+
+class Place(NamedTuple):
+    """What names a lane."""
+
+    surface: str
+    country: str
+
+
+ENSURE = """
+INSERT INTO lane (surface, country, concurrency, rate)
+SELECT surface, country, concurrency, rate
+FROM unnest(%(surfaces)s::text[], %(countries)s::text[], %(concurrencies)s::int[],
+            %(rates)s::float8[]) AS new (surface, country, concurrency, rate)
+ORDER BY 1, 2
+ON CONFLICT (surface, country) DO NOTHING
+"""
+
+FIND = """
+SELECT id, lane.surface, lane.country
+FROM lane
+JOIN unnest(%(surfaces)s::text[], %(countries)s::text[]) AS place (surface, country)
+  ON (lane.surface, lane.country) = (place.surface, place.country)
+"""
+
+
+async def ensure(
+    connection: AsyncConnection, places: Mapping[Place, RegionLimits]
+) -> dict[Place, int]:
+    """The id of each lane; those new are made with the limits given beside them."""
+    columns = {
+        "surfaces": [place.surface for place in places],
+        "countries": [place.country for place in places],
+    }
+    await connection.execute(ENSURE, {**columns, **_columns(places.values())})
+    cursor = await connection.execute(FIND, columns)
+    return {Place(surface, country): lane async for lane, surface, country in cursor}
+
+
+def _columns(limits: Collection[RegionLimits]) -> dict[str, list[Any]]:
+    return {
+        "concurrencies": [each.concurrency for each in limits],
+        "rates": [per_second(each.rate) for each in limits],
+    }
+
+
+HOLD = """
+SELECT id FROM lane WHERE surface = ANY(%(surfaces)s) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+async def hold(connection: AsyncConnection, surfaces: Iterable[str]) -> None:
+    """Lock the lanes of these surfaces, by id as everybody, until the transaction ends."""
+    await connection.execute(HOLD, {"surfaces": list(surfaces)})
+
+
+# What an upstream bears that is no less than is configured is no limit any more.
+CONFIGURE = """
+UPDATE lane SET concurrency = new.concurrency, rate = new.rate,
+                adaptive = CASE WHEN adaptive < new.concurrency THEN adaptive END
+FROM (SELECT lane.id, coalesce(own.concurrency, %(concurrency)s) AS concurrency,
+             CASE WHEN own.country IS NULL THEN %(rate)s::float8 ELSE own.rate END AS rate
+      FROM lane
+      LEFT JOIN unnest(%(countries)s::text[], %(concurrencies)s::int[], %(rates)s::float8[])
+           AS own (country, concurrency, rate) ON own.country = lane.country
+      WHERE lane.surface = %(surface)s
+      ORDER BY lane.id
+      FOR NO KEY UPDATE OF lane) AS new
+WHERE lane.id = new.id
+  AND (lane.concurrency, lane.rate) IS DISTINCT FROM (new.concurrency, new.rate)
+"""
+
+
+async def configure(
+    connection: AsyncConnection,
+    surface: str,
+    limits: RegionLimits,
+    own: Mapping[str, RegionLimits],
+) -> None:
+    """Bring the lanes of a surface to its configured limits; `own` has countries with their own.
+
+    Who does so for several surfaces in one transaction holds the lanes of all of them before.
+    """
+    await connection.execute(
+        CONFIGURE,
+        {
+            "surface": surface,
+            "concurrency": limits.concurrency,
+            "rate": per_second(limits.rate),
+            "countries": list(own),
+            **_columns(own.values()),
+        },
+    )

@@ -1,0 +1,183 @@
+"""Rates and floors of lanes: what claims may start, and when they may start more."""
+
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.domain import lanes as pure
+from orchestrator.fanout import fan_out
+from orchestrator.store import children
+from orchestrator.store.children import Retry
+from tests import factories
+
+pytestmark = pytest.mark.anyio
+
+STARTED = "SELECT extract(epoch FROM pg_postmaster_start_time())::float8"
+FILL = """
+INSERT INTO lane_pace (lane_id, tokens, filled_at)
+VALUES (%s, %s, extract(epoch FROM clock_timestamp()) + %s)
+ON CONFLICT (lane_id) DO UPDATE SET tokens = excluded.tokens, filled_at = excluded.filled_at
+"""
+TOKENS = "SELECT tokens FROM lane_pace WHERE lane_id = %s"
+
+
+@pytest.fixture
+async def owner(connection):
+    return await factories.key(connection, concurrency=500)
+
+
+async def lane(connection, owner, rate: float, *, country: str = "US", parents: int = 40) -> int:
+    """A lane of this rate with so much ready, its bucket full."""
+    made = await factories.lane(connection, country)
+    await factories.some_parents(connection, owner, [made], n=parents)
+    await fan_out(connection, parents=parents)
+    await connection.execute("UPDATE lane SET rate = %s WHERE id = %s", [rate, made])
+    await fill(connection, made, 1e9)
+    return made
+
+
+async def fill(connection, lane: int, tokens: float, *, after: float = 0.0) -> None:
+    """The bucket had so many tokens so many seconds from now."""
+    await connection.execute(FILL, [lane, tokens, after])
+
+
+async def claim(connection, n: int = 100):
+    return await factories.claim(connection, slots=n)
+
+
+async def test_a_claim_takes_tokens_and_no_more_than_there_are(connection, owner, recounted):
+    """Three quarters of a second's starts at once; the next wait for tokens."""
+    paced = await lane(connection, owner, 12.0)
+    assert len(await claim(connection, 4)) == 4
+    assert 5 <= await factories.scalar(connection, TOKENS, paced) < 6
+    assert len(await claim(connection)) in {5, 6}
+    await fill(connection, paced, 0.5, after=60)
+    assert await claim(connection) == []
+    await recounted()
+
+
+async def test_other_lanes_start_meanwhile(connection, owner):
+    """A lane without tokens keeps its own children only."""
+    paced = await lane(connection, owner, 12.0)
+    await fill(connection, paced, 0.0, after=60)
+    free = await factories.lane(connection, "GB")
+    parents = await factories.some_parents(connection, owner, [free], n=5)
+    await fan_out(connection)
+    assert {child.parent_id for child in await claim(connection)} == set(parents)
+
+
+async def test_what_is_given_back_does_not_give_its_token_back(connection, owner):
+    """It may have started."""
+    paced = await lane(connection, owner, 4.0)
+    taken = await claim(connection)
+    await fill(connection, paced, 0.0, after=60)
+    await factories.settle(connection, *map(factories.given_back, taken))
+    assert await claim(connection) == []
+
+
+async def test_a_rate_that_changes_counts_at_once(connection, owner):
+    """What the bucket holds more than its new rate allows is gone."""
+    paced = await lane(connection, owner, 40.0)
+    await connection.execute("UPDATE lane SET rate = 0.1")
+    assert len(await claim(connection)) == 1
+    await connection.execute("UPDATE lane SET rate = NULL")
+    assert len(await claim(connection)) == 39
+    assert await factories.scalar(connection, TOKENS, paced) < 1
+
+
+async def test_a_server_that_just_started_knows_of_no_token(connection, owner):
+    """What was taken last may be forgotten: the bucket begins empty with the server."""
+    paced = await lane(connection, owner, 1e-6)
+    await connection.execute("DELETE FROM lane_pace")
+    assert await claim(connection) == []
+    started = await factories.scalar(connection, STARTED)
+    await fill(connection, paced, 1.0, after=started - time.time() - 5)
+    assert await claim(connection) == []
+    await fill(connection, paced, 1.0)
+    assert len(await claim(connection)) == 1
+
+
+async def test_nothing_starts_before_the_upstream_wants_it(connection, owner):
+    """One answer with a Retry-After stops the whole lane; another that asks for less does not."""
+    await lane(connection, owner, 1000.0)
+    one, two, three = await claim(connection, 3)
+    throttled = Retry(factories.fence(one), factories.FAILURE, 0.0, 429, 3600.0)
+    await factories.settle(connection, throttled)
+    assert await claim(connection) == []
+    less = Retry(factories.fence(two), factories.FAILURE, 0.0, 429, 1.0)
+    await factories.settle(connection, less, factories.completed(three))
+    assert await claim(connection) == []
+    await connection.execute("UPDATE lane SET not_before = now()")
+    assert await claim(connection)
+
+
+async def test_nothing_starts_in_a_paused_lane(connection, owner):
+    """Sync children neither."""
+    paced = await lane(connection, owner, 1000.0)
+    await factories.sync_parent(connection, owner, [paced])
+    await connection.execute("UPDATE lane SET paused_at = now()")
+    assert await claim(connection) == []
+    assert await children.next_start(connection, [factories.SURFACE]) is None
+
+
+async def test_an_operators_limit_bounds_what_runs(connection, owner):
+    """Never more than configured; taken away it bounds nothing."""
+    made = await lane(connection, owner, 1000.0)
+    await connection.execute("UPDATE lane SET limited = 3 WHERE id = %s", [made])
+    assert len(await claim(connection)) == 3
+    await connection.execute("UPDATE lane SET limited = NULL, adaptive = 7")
+    assert len(await claim(connection)) == 3, "four or more leave a place free for sync"
+    await connection.execute("UPDATE lane SET limited = 500, concurrency = 5, adaptive = NULL")
+    assert await claim(connection) == []
+
+
+async def test_the_next_start_is_when_time_lets_something_start(connection, owner):
+    """A token, the upstream's moment, a probe; nothing of it where nothing is ready."""
+
+    async def due() -> float | None:
+        return await children.next_start(connection, [factories.SURFACE])
+
+    assert await due() is None
+    paced = await lane(connection, owner, 0.5)
+    assert await due() is None, "it may start at once"
+    await fill(connection, paced, 0.0)
+    assert await due() == pytest.approx(2.25, abs=0.5)
+    await connection.execute("UPDATE lane SET not_before = clock_timestamp() + interval '1 hour'")
+    assert await due() == pytest.approx(3600, abs=10)
+    assert await children.next_start(connection, ["another"]) is None
+    await connection.execute("UPDATE lane SET not_before = NULL, rate = NULL")
+    assert await due() is None
+    await connection.execute("UPDATE lane SET open_until = clock_timestamp() + interval '1 minute'")
+    assert await due() == pytest.approx(60, abs=5)
+    await connection.execute("UPDATE lane SET limited = 1, open_until = NULL, rate = 0.5")
+    await fill(connection, paced, 5.0)
+    await claim(connection)
+    await fill(connection, paced, 0.0, after=60)
+    assert await due() is None, "it waits for what runs, not for time"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rate=st.floats(1e-4, 1e4),
+    tokens=st.floats(-1, 1e5),
+    age=st.floats(-100, 1e5),
+    up=st.floats(0, 1e5),
+)
+def test_the_bucket_is_the_one_the_proof_is_about(one_session, rate, tokens, age, up):
+    """Capacity and refill in SQL are those of `domain.lanes`, whatever there is."""
+    now = 2e9
+    found = one_session.execute(
+        "SELECT pace_refill(%(rate)s),"
+        " pace_tokens(%(rate)s, %(tokens)s, %(filled)s, %(now)s, %(up)s),"
+        " pace_tokens(%(rate)s, NULL, NULL, %(now)s, %(up)s)",
+        {"rate": rate, "tokens": tokens, "filled": now - age, "now": now, "up": now - up},
+    ).fetchone()
+    refill, capacity = pure.refill(rate), pure.capacity(rate)
+    known = age < up
+    since = max(0.0, age if known else up)
+    expected = min(capacity, (tokens if known else 0.0) + refill * since)
+    assert found == pytest.approx(
+        (refill, expected, min(capacity, refill * up)), rel=1e-6, abs=1e-3
+    )
