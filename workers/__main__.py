@@ -17,6 +17,7 @@ from orchestrator.settings import Settings
 from workers import node
 from workers.adapters import discovery
 from workers.execution import Served
+from workers.shares import least
 
 DEFAULT_SLOTS = 256
 
@@ -29,6 +30,7 @@ def main() -> int:
         observability.configure(here)
         url = _database(here)
         served = _served(configuration.load(here.config), arguments.surfaces)
+        _check(arguments.slots, served)
         spared()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(node.run(here, url, slots=arguments.slots, served=served))
@@ -58,6 +60,16 @@ def _served(configured: Configuration, only: str | None) -> Mapping[str, Served]
     return {
         name: Served(configured.surfaces[name], discovery.build(configured, name)) for name in names
     }
+
+
+def _check(slots: int, served: Mapping[str, Served]) -> None:
+    needed = least({surface.config.slots for surface in served.values()})
+    if slots < needed:
+        taken = ", ".join(f"{name} {surface.config.slots}" for name, surface in served.items())
+        raise ConfigError(
+            f"--slots: {slots} are too few; there must be {needed} for one child of each weight to"
+            f" run (slots that a child takes: {taken})"
+        )
 
 
 def _arguments() -> argparse.Namespace:

@@ -139,7 +139,7 @@ async def _read(response: aiohttp.ClientResponse, call: Call) -> Reply:
     """The whole body, never holding more than `max_bytes` of it and one piece."""
     headers = response.headers
     if not response.ok or response.status >= 300:  # noqa: PLR2004 - HTTP's
-        raise refused(response.status, headers.get("Retry-After"))
+        raise refused(response.status, headers.get("Retry-After"), headers.get("Date"))
     if (response.content_length or 0) > call.max_bytes:
         raise _too_large(call.max_bytes)
     coding = decoder(headers.get("Content-Encoding", ""))

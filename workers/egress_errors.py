@@ -3,6 +3,7 @@
 Messages are our own words: an error's text may hold a proxy's password or a query's secret.
 """
 
+import re
 import socket
 import ssl
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from workers.errors import SurfaceError
 
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})
 _FIRST_SERVER_ERROR = 500
-_LONGEST_RETRY_AFTER_SECONDS = 86_400.0
+_SECONDS = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 
 class _Words(NamedTuple):
@@ -81,33 +82,46 @@ def translated(error: BaseException) -> SurfaceError:
     return SurfaceError(words.code, words.message, permanent=words.permanent)
 
 
-def refused(status: int, retry_after: str | None) -> SurfaceError:
-    """The failure that a status other than 2xx is; 408, 425, 429 and 5xx may pass."""
+def refused(status: int, retry_after: str | None, date: str | None = None) -> SurfaceError:
+    """The failure that a status other than 2xx is; 408, 425, 429 and 5xx may pass.
+
+    `retry_after` and `date` are the reply's headers of these names.
+    """
     transient = status in _TRANSIENT_STATUSES or status >= _FIRST_SERVER_ERROR
     return SurfaceError(
         "UPSTREAM_STATUS",
         f"the upstream answered with status {status}",
         permanent=not transient,
-        retry_after_seconds=retry_after_seconds(retry_after) if transient else None,
+        retry_after_seconds=retry_after_seconds(retry_after, date) if transient else None,
         response_code=status,
     )
 
 
-def retry_after_seconds(value: str | None, now: datetime | None = None) -> float | None:
-    """What a `Retry-After` asks for, from 0 to a day: seconds or an HTTP date; None if neither."""
+def retry_after_seconds(
+    value: str | None, date: str | None = None, *, now: datetime | None = None
+) -> float | None:
+    """What a `Retry-After` asks for: seconds or an HTTP date; None if it is neither.
+
+    A date counts from the reply's own `Date`, so that clocks need not agree, or else from now.
+    """
     if value is None:
         return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        seconds = float(value[:9])
-    else:
-        try:
-            due = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        due = due if due.tzinfo else due.replace(tzinfo=UTC)
-        seconds = (due - (now or datetime.now(UTC))).total_seconds()
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
+    if _SECONDS.fullmatch(value.strip()):
+        return max(0.0, float(value))
+    due = _moment(value)
+    if due is None:
+        return None
+    sent = _moment(date or "") or now or datetime.now(UTC)
+    return max(0.0, (due - sent).total_seconds())
+
+
+def _moment(date: str) -> datetime | None:
+    """An HTTP date, in any of its three forms."""
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _dns(error: OSError) -> SurfaceError:

@@ -74,14 +74,15 @@ def _request(claimed: Claimed, sheet: Sheet, cell: Cell) -> CaptureRequest:
 
 def _failed(fence: Fence, error: SurfaceError, *, attempt: int, most: int) -> Outcome:
     failure = Failure(code=error.code, message=error.message, retryable=not error.permanent)
+    floor = error.retry_after_seconds or 0.0
     match retry.decide(
         attempt=attempt,
         most=most,
         permanent=error.permanent,
-        retry_after_seconds=error.retry_after_seconds,
+        floor_seconds=floor,
         chance=random.random(),  # noqa: S311 - jitter
     ):
         case retry.Again(delay):
-            return Retry(fence, failure, delay, error.response_code)
+            return Retry(fence, failure, delay, error.response_code, floor)
         case retry.GiveUp():
-            return Failed(fence, failure, error.response_code)
+            return Failed(fence, failure, error.response_code, floor)

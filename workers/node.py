@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
 from psycopg_pool import AsyncConnectionPool
@@ -13,6 +13,7 @@ from orchestrator import db, listener, notify
 from orchestrator.heartbeat import Heartbeat
 from orchestrator.settings import Settings
 from orchestrator.store import nodes, surfaces
+from orchestrator.store.children import Fence
 from orchestrator.store.nodes import NewNode
 from workers import loop
 from workers.adapters import discovery
@@ -25,6 +26,7 @@ from workers.roles.runner import Runner
 from workers.roles.stager import Stager
 from workers.roles.steward import Steward
 from workers.settling import Settler
+from workers.shares import shares
 
 MOST_CONNECTIONS = 6
 _log = structlog.get_logger()
@@ -79,28 +81,28 @@ class Node:
         self._url = url
         self._captures = asyncio.TaskGroup()
         self._settler = Settler(pool, self._settled)
-        self._runner = Runner(
-            pool,
-            node=node_id,
-            slots=slots,
-            surfaces=served,
-            settler=self._settler,
-            tasks=self._captures,
-            may_start=lambda: heartbeat.fresh,
+        self._runners = tuple(
+            Runner(
+                pool,
+                node=node_id,
+                slots=share,
+                surfaces=surfaces,
+                settler=self._settler,
+                tasks=self._captures,
+                may_start=lambda: heartbeat.fresh,
+            )
+            for share, surfaces in _shared(slots, served)
         )
-        ready = self._runner.wake.set
-        self._dispatcher = Dispatcher(pool, born=ready)
-        self._stager = Stager(pool, ready=ready, released=self._dispatcher.wake.set)
-        self._interrupter = Interrupter(pool, node=node_id, interrupt=self._runner.interrupt)
+        self._dispatcher = Dispatcher(pool, born=self._ready)
+        self._stager = Stager(pool, ready=self._ready, released=self._dispatcher.wake.set)
+        self._interrupter = Interrupter(pool, node=node_id, interrupt=self._interrupt)
         self._steward = Steward(pool)
-        self._rescuer = Rescuer(pool, steady=lambda: heartbeat.steady, ready=ready)
+        self._rescuer = Rescuer(pool, steady=lambda: heartbeat.steady, ready=self._ready)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping`, then drain: nothing claimed is left behind."""
-        roles: tuple[Role, ...] = (
-            *(self._dispatcher, self._runner, self._stager),
-            *(self._interrupter, self._rescuer, self._steward),
-        )
+        roles: list[Role] = [*self._runners, self._dispatcher, self._stager]
+        roles += [self._interrupter, self._rescuer, self._steward]
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._settler.run())
             listening = tasks.create_task(self._listen())
@@ -116,17 +118,29 @@ class Node:
             listening.cancel()
 
     async def _drain(self) -> None:
-        _log.info("node.draining", running=self._runner.running)
+        _log.info("node.draining", running=self._running)
         try:
             async with asyncio.timeout(self._settings.drain_seconds):
-                while self._runner.running:
-                    await self._runner.wake.wait(0.05)
+                while self._running:
+                    await self._runners[0].wake.wait(0.05)
         except TimeoutError:
-            _log.warning("node.gives_back", running=self._runner.running)
-            self._runner.give_back()
+            _log.warning("node.gives_back", running=self._running)
+            for runner in self._runners:
+                runner.give_back()
+
+    @property
+    def _running(self) -> int:
+        return sum(runner.running for runner in self._runners)
+
+    def _ready(self) -> None:
+        for runner in self._runners:
+            runner.wake.set()
+
+    def _interrupt(self, fences: Sequence[Fence]) -> int:
+        return sum(runner.interrupt(fences) for runner in self._runners)
 
     def _settled(self, retrying: bool) -> None:  # noqa: FBT001 - a callback of one argument
-        self._runner.wake.set()
+        self._ready()
         self._dispatcher.wake.set()
         if retrying:
             self._stager.wake.set()
@@ -134,7 +148,7 @@ class Node:
     async def _listen(self) -> None:
         heard = {
             notify.ADMITTED: lambda _: self._dispatcher.wake.set(),
-            notify.QUEUED: lambda _: self._runner.wake.set(),
+            notify.QUEUED: lambda _: self._ready(),
             notify.STOPPED: lambda _: self._interrupter.wake.set(),
             notify.ACTED: lambda _: self._steward.wake.set(),
         }
@@ -149,6 +163,13 @@ async def _register(pool: AsyncConnectionPool, node: NewNode, served: Mapping[st
             [discovery.describe(surface.config, surface.adapter) for surface in served.values()],
         )
         return await nodes.register(connection, node)
+
+
+def _shared(slots: int, served: Mapping[str, Served]) -> Iterator[tuple[int, Mapping[str, Served]]]:
+    """The surfaces whose children take equally many slots, and how many of those run at once."""
+    weights = {surface.config.slots for surface in served.values()}
+    for weight, share in shares(slots, weights).items():
+        yield share, {name: s for name, s in served.items() if s.config.slots == weight}
 
 
 def _on_signals(stopping: asyncio.Event) -> None:

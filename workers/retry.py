@@ -21,15 +21,15 @@ def decide(
     attempt: int,
     most: int,
     permanent: bool,
-    retry_after_seconds: float | None,
+    floor_seconds: float,
     chance: float,
 ) -> Again | GiveUp:
     """What follows a failed attempt (numbered from 1), of at most `most`.
 
     Full jitter over an exponential backoff: uniform in 0 … min(60, 2^(attempt - 1)) seconds,
-    `chance` in [0, 1) choosing where. What the upstream asked for is a floor, however long.
+    `chance` in [0, 1) choosing where. What the upstream asked for is the floor.
     """
     if permanent or attempt >= most:
         return GiveUp()
     ceiling = min(LONGEST_SECONDS, BASE_SECONDS * 2.0 ** min(attempt - 1, 16))
-    return Again(max(ceiling * chance, retry_after_seconds or 0.0))
+    return Again(max(ceiling * chance, floor_seconds))

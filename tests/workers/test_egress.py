@@ -3,7 +3,6 @@ import gzip
 import socket
 import ssl
 import zlib
-from datetime import UTC, datetime
 
 import aiohttp
 import pytest
@@ -12,7 +11,7 @@ from aiohttp import web
 
 from orchestrator.surfaces import RegionConfig
 from workers.egress import MAX_REDIRECTS, Call, Egress
-from workers.egress_errors import refused, retry_after_seconds, translated
+from workers.egress_errors import refused, translated
 from workers.errors import SurfaceError
 
 pytestmark = pytest.mark.anyio
@@ -104,24 +103,17 @@ async def test_a_status_is_typed(egress, serve, status, permanent, after):
     assert (error.permanent, error.retry_after_seconds) == (permanent, after)
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (None, None),
-        ("12", 12.0),
-        (" 0 ", 0.0),
-        ("999999999999", 86_400.0),
-        ("Sat, 01 Nov 2025 10:00:30 GMT", 30.0),
-        ("Sat, 01 Nov 2025 09:00:00 GMT", 0.0),
-        ("Sat, 01 Nov 2025 11:00:30 +0100", 30.0),
-        ("-5", None),
-        ("soon", None),
-        ("²", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(value, expected):
-    """Both forms of `Retry-After` are read; nonsense is as none."""
-    assert retry_after_seconds(value, datetime(2025, 11, 1, 10, tzinfo=UTC)) == expected
+async def test_a_retry_after_that_is_a_date_is_read_off_the_reply(egress, serve):
+    """With the `Date` of the same reply, which is far from ours here."""
+
+    async def handler(request):
+        headers = {
+            "Date": "Sat, 01 Nov 2025 10:00:00 GMT",
+            "Retry-After": "Sat, 01 Nov 2025 10:00:42 GMT",
+        }
+        return web.Response(status=503, headers=headers)
+
+    assert (await failure(egress, await serve(handler))).retry_after_seconds == 42
 
 
 @pytest.mark.parametrize(

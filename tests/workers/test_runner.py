@@ -1,97 +1,21 @@
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from functools import partial
 
-import msgspec
 import psycopg
 import pytest
 from cachetools import LRUCache
 
-from orchestrator.domain.envelope import Answer, Capture, Evidence, Provenance, Seen
-from orchestrator.fanout import fan_out
 from orchestrator.notify import POLL_SECONDS
-from orchestrator.store import children, counters, parents, steering
+from orchestrator.store import children, counters, steering
 from orchestrator.store.children.claim import LOCK_ID
-from orchestrator.surfaces import SurfaceConfig
 from tests import factories
 from tests.waiting import eventually
 from tests.workers.database import pool_of
-from workers.adapters.base import CaptureRequest
+from tests.workers.running import counted, cut, lose_an_answer, waiting, working
 from workers.errors import SurfaceError
-from workers.execution import Served
 from workers.roles.interrupter import Interrupter
-from workers.roles.runner import Runner
-from workers.settling import Settler
 
 pytestmark = pytest.mark.anyio
-
-CAPTURE = Capture(
-    answer=Answer(text="tea"),
-    evidence=Evidence(),
-    provenance=Provenance(adapter="test", method="simulator", region=Seen(requested="US")),
-)
-
-
-NOTHING = msgspec.structs.replace(
-    CAPTURE, provenance=msgspec.structs.replace(CAPTURE.provenance, surface_present=False)
-)
-
-
-class Surface:
-    """An adapter that captures when it is let to, and fails as it is told."""
-
-    method = "simulator"
-    options_schema: dict[str, object] = {}  # noqa: RUF012 - as the protocol has it
-    countries = None
-    instant = False
-
-    def __init__(self) -> None:
-        self.released = asyncio.Event()
-        self.asked: list[CaptureRequest] = []
-        self.running = self.most = 0
-        self.error: SurfaceError | None = None
-
-    async def capture(self, request: CaptureRequest) -> Capture:
-        self.asked.append(request)
-        self.running += 1
-        self.most = max(self.most, self.running)
-        try:
-            await self.released.wait()
-        finally:
-            self.running -= 1
-        if self.error:
-            raise self.error
-        return NOTHING if request.query == "nothing" else CAPTURE
-
-    async def close(self) -> None:
-        pass
-
-
-class Worker:
-    """A runner with its settler and its surface."""
-
-    def __init__(self, pool, node, slots, tasks, may_start) -> None:
-        self.surface = Surface()
-        self.settler = Settler(pool, lambda _: None)
-        config = SurfaceConfig(name=factories.SURFACE, adapter="test", attempts=3)
-        self.runner = Runner(
-            pool,
-            node=node,
-            slots=slots,
-            surfaces={factories.SURFACE: Served(config, self.surface)},
-            settler=self.settler,
-            tasks=tasks,
-            may_start=may_start,
-        )
-
-    async def idle(self) -> None:
-        """Wait until nothing is being captured."""
-
-        async def done() -> bool:
-            return not self.runner.running
-
-        await eventually(done)
 
 
 async def charged(connection, parent) -> int:
@@ -106,41 +30,7 @@ async def charged(connection, parent) -> int:
 @pytest.fixture
 def start(connection, database):
     """Opens a worker; it is flushed and ended at the end of the block."""
-
-    @asynccontextmanager
-    async def make(
-        slots: int = 10, *, may_start: Callable[[], bool] = lambda: True
-    ) -> AsyncIterator[Worker]:
-        node = await factories.node(connection)
-        async with pool_of(database) as pool, asyncio.TaskGroup() as outer:
-            async with asyncio.TaskGroup() as tasks:
-                worker = Worker(pool, node, slots, tasks, may_start)
-                outer.create_task(worker.settler.run())
-                yield worker
-                worker.surface.released.set()
-            worker.settler.close()
-
-    return make
-
-
-async def waiting(connection, cells: int = 1, *, n: int = 1, **plan):
-    """Parents of one key whose children are ready."""
-    owner = await factories.key(connection, concurrency=1000)
-    lane = await factories.lane(connection, concurrency=1000)
-    made = [
-        factories.new_parent(owner, [lane] * cells)._replace(plan=factories.plan(cells, **plan))
-        for _ in range(n)
-    ]
-    async with connection.transaction():
-        await parents.insert(connection, made)
-    await fan_out(connection, parents=n)
-    return [parent.id for parent in made]
-
-
-async def counted(connection) -> dict[str, int]:
-    """Children by state."""
-    cursor = await connection.execute("SELECT state, count(*) FROM child GROUP BY 1")
-    return dict(Counter(dict(await cursor.fetchall())))
+    return partial(working, connection, database)
 
 
 async def test_a_runner_fills_its_slots_and_no_more(connection, start):
@@ -287,26 +177,12 @@ async def test_what_is_given_back_is_ready_again_and_was_never_tried(connection,
     assert worker.surface.running == 0
 
 
-async def cut(connection, where: str) -> bool:
-    """End the session that waits for this lock; True once there was one."""
-    ended = await connection.execute(
-        f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted AND {where}"
-    )
-    return ended.rowcount == 1
-
-
 async def test_a_claim_whose_answer_was_lost_is_run_all_the_same(connection, database, start):
     """The node lives, so nobody would rescue its children: it asks what it took, and runs that."""
     (parent,) = await waiting(connection, 4)
-    async with start() as worker, await psycopg.AsyncConnection.connect(database) as holder:
+    async with start() as worker:
         worker.surface.released.set()
-        await holder.execute("LOCK TABLE parent IN ACCESS EXCLUSIVE MODE")
-        step = asyncio.create_task(worker.runner.step())
-
-        await eventually(lambda: cut(connection, "relation = 'parent'::regclass"))
-        with pytest.raises(psycopg.OperationalError):
-            await step
-        await holder.rollback()
+        await lose_an_answer(connection, database, worker)
         assert await counted(connection) == {"processing": 4}
         await worker.runner.step()
     assert await factories.states(connection, parent) == ["completed"] * 4

@@ -44,13 +44,15 @@ def describe(config: SurfaceConfig, adapter: Adapter) -> SurfaceDescriptor:
         options_schema=adapter.options_schema,
         countries=adapter.countries,
         concurrency=config.concurrency,
+        rate=config.rate,
+        slots=config.slots,
         attempts=config.attempts,
         credits=config.credits,
         timeout_seconds=config.timeout_seconds,
         regions={
-            country: region.concurrency
+            country: config.limits(country)
             for country, region in config.regions.items()
-            if region.concurrency is not None
+            if region.concurrency or region.rate
         },
     )
 

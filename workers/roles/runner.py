@@ -1,7 +1,9 @@
 """The runner claims children and has them captured, as many at once as it has slots."""
 
 import asyncio
+import math
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
@@ -22,10 +24,20 @@ LARGEST_CLAIM = 200
 REMEMBERED_PARENTS = 2_000
 GATHER_SECONDS = 0.005
 """How long a busy runner waits for more slots before it claims for the few it has."""
+SHORTEST_SECONDS = 0.01
+"""Rest at least this long after a claim that brought nothing, or many short rests would spin."""
+START_SECONDS = 0.15
+"""A child of a lane with a rate starts within this of its claim, or another time.
+
+The lane's bucket reckons with `orchestrator.domain.lanes.SPREAD_SECONDS` to the upstream.
+"""
 
 
 class Runner:
-    """Fills its slots. `tasks` runs the captures; `may_start` says whether this node is alive."""
+    """Fills its slots, a child in each. `tasks` runs the captures.
+
+    `may_start` says whether this node is alive; `clock` counts seconds.
+    """
 
     name = "runner"
 
@@ -39,18 +51,22 @@ class Runner:
         settler: Settler,
         tasks: asyncio.TaskGroup,
         may_start: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.wake = Signal()
         self._pool = pool
         self._node = node
         self._slots = slots
         self._surfaces = surfaces
+        self._paced = {name for name, served in surfaces.items() if served.config.paced}
         self._settler = settler
         self._tasks = tasks
         self._may_start = may_start
+        self._clock = clock
         self._running: dict[Fence, asyncio.Task[None]] = {}
         self._more = False
         self._token: int | None = None
+        self._sent = 0.0
         self._sheets: LRUCache[UUID, Sheet] = LRUCache(REMEMBERED_PARENTS)
 
     @property
@@ -73,7 +89,7 @@ class Runner:
         for child, sheet in claimed:
             self._start(child, sheet)
         self._more = bool(claimed)
-        return 0.0 if self._more else POLL_SECONDS
+        return 0.0 if self._more else await self._rest()
 
     def give_back(self) -> None:
         """Interrupt what is still running; it is queued again and the attempt not counted."""
@@ -95,7 +111,7 @@ class Runner:
         """A claim. When the answer to the last was lost, what that took: nobody else runs it."""
         async with self._pool.connection() as connection:
             if self._token is None:
-                self._token = secrets.randbits(62)
+                self._token, self._sent = secrets.randbits(62), self._clock()
                 claimed = await children.claim(
                     connection,
                     node=self._node,
@@ -108,6 +124,13 @@ class Runner:
             sheets = await self._read_sheets(connection, {child.parent_id for child in claimed})
         self._token = None
         return [(child, sheets[child.parent_id]) for child in claimed]
+
+    async def _rest(self) -> float:
+        """Until a lane that only time holds up may start something; nobody tells of that."""
+        async with self._pool.connection() as connection:
+            seconds = await children.next_start(connection, list(self._surfaces))
+        nearest = POLL_SECONDS if seconds is None else seconds
+        return max(SHORTEST_SECONDS, min(POLL_SECONDS, nearest))
 
     async def _read_sheets(
         self, connection: AsyncConnection, wanted: set[UUID]
@@ -122,7 +145,9 @@ class Runner:
 
     def _start(self, child: Claimed, sheet: Sheet) -> None:
         fence = Fence(child.parent_id, child.ordinal, child.claim)
-        task = self._tasks.create_task(self._capture(child, sheet))
+        paced = sheet.cells[child.ordinal - 1].surface in self._paced
+        latest = self._sent + START_SECONDS if paced else math.inf
+        task = self._tasks.create_task(self._capture(child, sheet, latest))
         self._running[fence] = task
         task.add_done_callback(lambda task: self._finished(fence, task))
 
@@ -134,5 +159,8 @@ class Runner:
         if self._more:
             self.wake.set()
 
-    async def _capture(self, child: Claimed, sheet: Sheet) -> None:
-        self._settler.put(await execution.attempt(child, sheet, self._surfaces))
+    async def _capture(self, child: Claimed, sheet: Sheet, latest: float) -> None:
+        if self._clock() > latest:
+            self._settler.put(GivenBack(Fence(child.parent_id, child.ordinal, child.claim)))
+        else:
+            self._settler.put(await execution.attempt(child, sheet, self._surfaces))

@@ -1,16 +1,20 @@
-"""The steward does what is due of itself: deadlines, what was asked of groups, old reservations."""
+"""The steward does what is due of itself: deadlines, what was asked of groups, and tidies up."""
+
+import time
 
 import structlog
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from admission import reservations
 from orchestrator import stewardship
 from orchestrator.notify import POLL_SECONDS
-from orchestrator.store import steering
+from orchestrator.store import steering, strands
 from workers.signals import Signal
 
 MOST = 300
 SHORTEST_SECONDS = 0.005
+SWEEP_SECONDS = 60.0
 _log = structlog.get_logger()
 
 
@@ -22,12 +26,14 @@ class Steward:
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self.wake = Signal()
         self._pool = pool
+        self._swept_at = time.monotonic()
 
     async def step(self) -> float:
         """One batch of overdue parents, one of a group's."""
         async with self._pool.connection() as connection:
             expired = await steering.expire(connection, most=MOST)
             await reservations.forget_expired(connection)
+            await self._sweep(connection)
         if expired.parents:
             _log.info("parents.expired", parents=expired.parents)
         acted = await stewardship.act(self._pool)
@@ -36,3 +42,9 @@ class Steward:
         if expired.next_seconds is None:
             return POLL_SECONDS
         return max(SHORTEST_SECONDS, min(expired.next_seconds, POLL_SECONDS))
+
+    async def _sweep(self, connection: AsyncConnection) -> None:
+        """Now and then the strands that are empty."""
+        if time.monotonic() - self._swept_at > SWEEP_SECONDS:
+            self._swept_at = time.monotonic()
+            await strands.sweep(connection)

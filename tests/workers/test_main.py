@@ -1,0 +1,38 @@
+import sys
+
+import pytest
+
+from workers.__main__ import main
+
+SURFACES = """\
+[surfaces.chat]
+adapter = "simulator"
+[surfaces.page]
+adapter = "simulator"
+slots = 4
+"""
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Runs `python -m workers` with these arguments on a file with a heavy surface."""
+
+    def start(*arguments: str) -> int:
+        config = tmp_path / "parallax.toml"
+        config.write_text(SURFACES)
+        monkeypatch.setenv("PARALLAX_CONFIG", str(config))
+        monkeypatch.setenv("PARALLAX_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+        monkeypatch.setattr(sys, "argv", ["workers", *arguments])
+        return main()
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("slots", "served", "needed"), [("4", "chat,page", 5), ("1", "page,chat", 5), ("3", "page", 4)]
+)
+def test_a_worker_too_small_for_its_surfaces_says_so(start, capsys, slots, served, needed):
+    """Room for a child of each weight it serves, or nothing would ever run of one of them."""
+    assert start("--slots", slots, "--surfaces", served) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"--slots: {slots} are too few; there must be {needed} ")
