@@ -15,6 +15,7 @@ from orchestrator.api.failures import HANDLERS
 from orchestrator.api.group_results import group_results
 from orchestrator.api.groups import cancel_group, group, retry_group
 from orchestrator.api.jobs import job, search, search_surface
+from orchestrator.api.lanes import limit_lane, pause_lane, resume_lane
 from orchestrator.api.listing import jobs
 from orchestrator.api.metrics import door, metrics
 from orchestrator.api.operators import keys, nodes
@@ -63,8 +64,9 @@ def _keyed() -> list[Router]:
         *(jobs, job_events, status_stream, group_results),
         *(surfaces, key, usage),
     ]
+    for_operators = [nodes, keys, pause_lane, resume_lane, limit_lane]
     return [
         Router("/", route_handlers=for_any, middleware=[authenticated]),
-        Router("/", route_handlers=[nodes, keys], middleware=[authenticated, operators_only]),
+        Router("/", route_handlers=for_operators, middleware=[authenticated, operators_only]),
         Router("/", route_handlers=[metrics], middleware=[door]),
     ]

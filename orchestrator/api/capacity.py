@@ -11,10 +11,11 @@ from orchestrator import snapshot
 from orchestrator.api import problems, queries, services, stamps
 from orchestrator.api.catalogue import Catalogue
 from orchestrator.api.replies import Reply, document
+from orchestrator.domain import lane_views
 from orchestrator.domain.envelope import SCHEMA_VERSION, Method, Wire
-from orchestrator.domain.times import rfc3339
+from orchestrator.domain.lane_views import LaneView
+from orchestrator.domain.rows import LaneRow
 from orchestrator.store import lanes, nodes
-from orchestrator.store.lanes import LaneRow
 from orchestrator.surfaces import SurfaceDescriptor
 
 AnyRequest = Request[Any, Any, Any]
@@ -23,32 +24,18 @@ PATIENCE_SECONDS = 2.0
 
 
 class SurfaceLimits(Wire):
-    """The limits of a surface: children of a lane at once, its starts, tries, seconds a try.
+    """The limits of a surface, as configured.
 
-    And the credits of a cell that shows something.
+    Children of a lane at once and how often one starts, unless its country has its own; the worker
+    slots a child takes, its tries, seconds a try, and the credits of a cell that shows something.
     """
 
     concurrency: int
     rate: str | None
+    slots: int
     attempts: int
     timeout_seconds: float
     credits: int
-
-
-class Breaker(Wire):
-    """Whether a lane is cut off after repeated failures, and until when."""
-
-    state: Literal["closed", "open", "half_open"] = "closed"
-    until: str | None = None
-
-
-class LaneView(Wire):
-    """A surface seen from a country; `adaptive_limit` is its limit at the moment."""
-
-    country: str
-    concurrency: int
-    adaptive_limit: int
-    breaker: Breaker
 
 
 class SurfaceView(Wire):
@@ -137,21 +124,13 @@ def _surface(surface: SurfaceDescriptor, workers: int, rows: list[LaneRow]) -> S
         regions=surface.countries,
         limits=SurfaceLimits(
             concurrency=surface.concurrency,
-            rate=None,
+            rate=surface.rate,
+            slots=surface.slots,
             attempts=surface.attempts,
             timeout_seconds=surface.timeout_seconds,
             credits=surface.credits,
         ),
         live_workers=workers,
         options_schema=surface.options_schema,
-        lanes=tuple(_lane(row) for row in rows if row.surface == surface.name),
-    )
-
-
-def _lane(row: LaneRow) -> LaneView:
-    return LaneView(
-        country=row.country,
-        concurrency=row.concurrency,
-        adaptive_limit=row.concurrency,
-        breaker=Breaker(state=row.breaker, until=rfc3339(row.open_until)),
+        lanes=tuple(lane_views.view(row) for row in rows if row.surface == surface.name),
     )

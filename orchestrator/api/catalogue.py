@@ -24,7 +24,7 @@ LONGEST_MESSAGE = 300
 class Catalogue(NamedTuple):
     """The surfaces by name, the live worker processes of each, and the checks of its options.
 
-    `cut_off` has the lanes whose breaker is open, with the seconds until a probe may go through.
+    `cut_off` has the lanes in which nothing starts, and for how many seconds.
     """
 
     surfaces: dict[str, SurfaceDescriptor]

@@ -11,10 +11,11 @@ from orchestrator.submission import Conflict
 
 
 def surface_unavailable(seconds: float) -> Problem:
-    """A sync call that could only wait in vain: every lane of it is cut off for longer."""
+    """A sync call that could only wait in vain: nothing starts in any lane of it for longer."""
     wait = retry_after(seconds)
     message = (
-        "Every upstream this call needs keeps failing and is given a rest; nothing was stored."
+        "Every upstream this call needs is given a rest: it keeps failing, asked for time, or is"
+        " paused; nothing was stored."
         f" Retry in {wait} s, or submit it async."
     )
     headers = ((b"retry-after", b"%d" % wait),)

@@ -89,8 +89,9 @@ async def _find(here: Services, key: Key, group: str, wanted: Wanted) -> Found[R
 
 
 async def _obstacles(connection: AsyncConnection, parts: list[Part]) -> Obstacles | None:
-    """What is in the way of the ready children of all of them, who have one key."""
-    live = [part.parent for part in parts if part.parent.state is ParentState.PROCESSING]
+    """What is in the way of the cells of all of them, who have one key."""
+    may_wait = {ParentState.QUEUED, ParentState.PROCESSING}
+    live = [part.parent for part in parts if part.parent.state in may_wait]
     if not live:
         return None
     lanes = {lane for parent in live for lane in parent.lanes}

@@ -108,7 +108,7 @@ def _of_lanes(lanes: Iterable[LaneGauges]) -> Iterator[Metric]:
     )
     yield _gauge(
         "parallax_lane_limit",
-        "Children of a lane that may run at once.",
+        "Children of a lane that may run at once: the least of its limits.",
         LANE,
         [(lane[:2], lane.limit) for lane in lanes],
     )
@@ -117,6 +117,12 @@ def _of_lanes(lanes: Iterable[LaneGauges]) -> Iterator[Metric]:
         "1 while nothing starts in a lane because its upstream failed again and again.",
         LANE,
         [(lane[:2], int(lane.breaker_open)) for lane in lanes],
+    )
+    yield _gauge(
+        "parallax_lane_paused",
+        "1 while nothing starts in a lane because an operator paused it.",
+        LANE,
+        [(lane[:2], int(lane.paused)) for lane in lanes],
     )
 
 

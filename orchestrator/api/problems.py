@@ -138,6 +138,11 @@ def group_not_found() -> Problem:
     return Problem(Code.NOT_FOUND, "This API key has no such group.")
 
 
+def lane_not_found(message: str) -> Problem:
+    """A surface there is not, or a country it does not look from; `message` says what there is."""
+    return Problem(Code.NOT_FOUND, message)
+
+
 def not_found() -> Problem:
     """A path that is not one."""
     message = "Nothing is served at this path; GET /schema/openapi.json lists what is."

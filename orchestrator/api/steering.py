@@ -20,7 +20,7 @@ from orchestrator.api.services import Services
 from orchestrator.domain import ids
 from orchestrator.domain.ids import ChildId, ParentId
 from orchestrator.domain.many import Cleared
-from orchestrator.store import parents, steering
+from orchestrator.store import parents, steering, strands
 from orchestrator.store.steering import Again, Canceled, Erased, NotCancelable, NotRetryable
 
 AnyRequest = Request[Any, Any, Any]
@@ -140,7 +140,7 @@ async def _retry(here: Services, key: Key, job: JobId, asked: RetryRequest) -> R
             case NotRetryable(ended):
                 return denials.not_retryable(ended=ended)
             case Again():
-                admitted = await gate.enter(connection, Demand(key.id))
+                admitted = await gate.enter(connection, Demand(key.id), strands.resumes)
                 if isinstance(admitted, Refusal):
                     return denials.refused(admitted)
                 await steering.again(connection, found)

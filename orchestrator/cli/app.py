@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestrator.cli import demo, headroom, jobs, keys, servers
+from orchestrator.cli import demo, headroom, jobs, keys, lanes, servers
 from orchestrator.errors import ParallaxError
 
 
@@ -54,6 +54,7 @@ def build() -> typer.Typer:
         for command in group.COMMANDS:
             commands.command()(command)
     commands.add_typer(keys.build(), name="keys")
+    commands.add_typer(lanes.build(), name="lanes")
     return commands
 
 

@@ -9,16 +9,19 @@ from orchestrator.cli.options import AsJson
 from orchestrator.cli.output import console, document, note, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from rich.table import Table
 
-    from orchestrator.client import Snapshot
+    from orchestrator.client import Client, Snapshot
+    from orchestrator.domain.lane_views import LaneView
     from orchestrator.store.counters import Difference
 
 NUMBERS = frozenset({"Taken", "Of", "Free", "Cells", "Counter says", "Recount says"})
 
 
 def status(*, as_json: AsJson = False) -> None:
-    """Show the key's room: queue, sync places, request rate, cells in flight."""
+    """Show the key's room, its cells in flight, and what they wait for."""
     edge.run(_status(as_json=as_json))
 
 
@@ -45,8 +48,24 @@ async def _status(*, as_json: bool) -> None:
         if as_json:
             typer.echo((await client.get("/v1/async/status")).decode())
             return
-        for made in tables(await client.status()):
+        snapshot = await client.status()
+        for made in (*tables(snapshot), *waits(snapshot, await lanes_of(client, snapshot))):
             console().print(made)
+
+
+async def lanes_of(client: "Client", snapshot: "Snapshot") -> "list[LaneView]":
+    """The lanes in which the key may have something in flight; none are asked for when it has not.
+
+    The snapshot says where by surface and by region.
+    """
+    flight = snapshot.inflight
+    if not flight.total:
+        return []
+    known = (await client.surfaces()).surfaces
+    every = (lane for surface in known for lane in surface.lanes)
+    return [
+        one for one in every if one.surface in flight.by_surface and one.country in flight.by_region
+    ]
 
 
 async def _differences() -> "list[Difference]":
@@ -78,6 +97,16 @@ def tables(snapshot: "Snapshot") -> "tuple[Table, ...]":
     groups = {"Surface": inflight.by_surface, "Region": inflight.by_region}
     shown = [_counted(name, cells) for name, cells in groups.items() if cells]
     return room, _counted("In flight", stages), *shown
+
+
+def waits(snapshot: "Snapshot", lanes: "Iterable[LaneView]") -> "Iterator[Table]":
+    """What is held in the queue and why, and what is in the way of these lanes, where there is."""
+    from orchestrator.cli.lane_tables import held, state, table_of
+
+    if snapshot.admission_queue.held:
+        yield held(snapshot.admission_queue.held)
+    if slow := [lane for lane in lanes if state(lane) != "ok"]:
+        yield table_of(slow, title="Lanes that do not run freely")
 
 
 def _row(room: "Table", name: str, *numbers: int) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from orchestrator.client.errors import ApiError, ErrorBody
 from orchestrator.domain.envelope import Method, Wire
+from orchestrator.domain.lane_views import LaneView
 from orchestrator.domain.many import BatchJob
 
 
@@ -17,13 +18,14 @@ class ResultsPage(Wire):
 
 
 class Surface(Wire):
-    """A surface that can be asked; `regions` None means every country."""
+    """A surface that can be asked; `regions` None means every country; `lanes` are those used."""
 
     name: str
     adapter: str
     method: Method
     regions: tuple[str, ...] | None
     live_workers: int
+    lanes: tuple[LaneView, ...] = ()
 
 
 class Surfaces(Wire):

@@ -117,6 +117,7 @@ async def test_surfaces_say_how_they_are_captured_by_whom_and_where_from(client,
         "limits": {
             "concurrency": 100,
             "rate": None,
+            "slots": 1,
             "attempts": 4,
             "timeoutSeconds": 30.0,
             "credits": 0,
@@ -125,9 +126,17 @@ async def test_surfaces_say_how_they_are_captured_by_whom_and_where_from(client,
         "optionsSchema": {},
         "lanes": [
             {
+                "surface": "site",
                 "country": country,
                 "concurrency": 100,
+                "rate": None,
+                "limit": None,
                 "adaptiveLimit": 100,
+                "allowed": 100,
+                "queued": 0,
+                "processing": 0,
+                "paused": False,
+                "retryAt": None,
                 "breaker": {"state": "closed", "until": None},
             }
             for country in ("GB", "US")

@@ -70,7 +70,7 @@ queries = st.binary() | pairs.map(
 def requests(draw) -> Sent:
     """Any operation, or any path; with any query, headers and body."""
     method, path = draw(st.sampled_from(OPERATIONS) | st.tuples(st.text(min_size=1), texts))
-    for name in ("{job}", "{surface}"):
+    for name in ("{job}", "{surface}", "{country}"):
         if name in path:
             path = path.replace(name, draw(texts | st.just("chatgpt")))
     headers = draw(st.lists(st.tuples(names, st.binary()), max_size=4))

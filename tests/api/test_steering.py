@@ -293,6 +293,11 @@ async def test_a_position_is_the_place_among_the_keys_own(client, worker, connec
     assert (await position(jobs[9])) == (None, None, None)
 
 
+SPENT = """
+INSERT INTO lane_pace (lane_id, tokens, filled_at) SELECT id, 0, extract(epoch FROM now()) FROM lane
+"""
+
+
 async def reasons(client, job):
     read = (await client.get(f"/v1/jobs/{job}")).json()
     envelopes = [
@@ -303,7 +308,7 @@ async def reasons(client, job):
 
 
 async def test_why_a_ready_cell_waits_is_said(client, worker, connection):
-    """Nothing but a slot, a full lane, a full key, an open breaker, no worker: what is true now."""
+    """A slot, a full lane or key, a rate, a breaker, a pause, no worker: what is true now."""
     job = await submit(client)
     (first,) = await worker.claim(slots=1)
     assert first.ordinal == 1
@@ -313,10 +318,38 @@ async def test_why_a_ready_cell_waits_is_said(client, worker, connection):
     await connection.execute("UPDATE lane SET concurrency = 9")
     await connection.execute("UPDATE api_key SET concurrency = 1")
     assert await reasons(client, job) == [None, "key_concurrency"]
+    await connection.execute("UPDATE lane SET not_before = now() + interval '1 minute'")
+    assert await reasons(client, job) == [None, "lane_rate"]
+    await connection.execute("UPDATE lane SET not_before = NULL, rate = 0.001")
+    await connection.execute(SPENT)
+    read = (await client.get(f"/v1/jobs/{job}")).json()
+    assert read["children"][1]["waiting"]["reason"] == "lane_rate"
     await connection.execute("UPDATE lane SET open_until = now() + interval '1 minute'")
     assert await reasons(client, job) == [None, "breaker_open"]
+    await connection.execute("UPDATE lane SET paused_at = now()")
+    assert await reasons(client, job) == [None, "lane_paused"]
     await connection.execute("DELETE FROM node WHERE kind = 'worker'")
     assert await reasons(client, job) == [None, "no_worker"]
+
+
+async def test_what_holds_a_job_in_the_queue_is_said_of_the_cells_it_holds(
+    client, worker, connection
+):
+    """Of those of a paused or cut off lane, or one nobody serves; the others wait for the job."""
+    job = await submit(client, group="held")
+    assert await reasons(client, job) == ["admission", "admission"]
+    await connection.execute(
+        "UPDATE lane SET open_until = now() + interval '1 minute' WHERE country = 'GB'"
+    )
+    assert await reasons(client, job) == ["admission", "breaker_open"]
+    found = (await client.get("/v1/groups/held/results")).json()["results"]
+    assert [each["job"]["waiting"]["reason"] for each in found] == ["admission", "breaker_open"]
+    await connection.execute("UPDATE lane SET paused_at = now() WHERE country = 'US'")
+    assert await reasons(client, job) == ["lane_paused", "breaker_open"]
+    await connection.execute("DELETE FROM node WHERE kind = 'worker'")
+    assert await reasons(client, job) == ["no_worker", "no_worker"]
+    delayed = await submit(client, delay=60)
+    assert await reasons(client, delayed) == ["delay", "delay"]
 
 
 async def test_a_cleared_queue_keeps_its_reservations(client):

@@ -14,7 +14,7 @@ from orchestrator.api.openapi.parameters import PARAMETERS
 from orchestrator.domain import ids
 from orchestrator.store.group_results import Reached
 
-NOBODYS = {"surface": "chatgpt"}
+NOBODYS = {"surface": "chatgpt", "country": "US"}
 """Path parameters that name what belongs to no key, and a name that exists. The rest is owned."""
 
 OWNER = "quagga-key"
@@ -153,8 +153,8 @@ ENDLESS = {"watchStatus"}
 OTHERS = [o for o in OPERATIONS if not owned(o) and o.name not in ENDLESS]
 """The operations that answer from what they know of their caller."""
 
-OPERATORS = {"listNodes", "listKeys", "readMetrics"}
-"""What only operators are told, of all keys; to a client these are no paths."""
+OPERATORS = {"listNodes", "listKeys", "readMetrics", "pauseLane", "resumeLane", "limitLane"}
+"""What only operators are told, of all keys, and may do; to a client these are no paths."""
 
 OTHER_KEY = "key"
 """The query parameter by which an operator names another key, and sees what it has."""

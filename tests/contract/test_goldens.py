@@ -13,10 +13,15 @@ import msgspec
 import pytest
 
 from tests.contract.exchanges import EXCHANGES, Caller, told
-from tests.contract.shapes import children, pages, parents
+from tests.contract.shapes import children, lanes, pages, parents
 
 GOLDENS = Path(__file__).parent / "goldens"
-DOCUMENTS: Mapping[str, msgspec.Struct] = {**parents.SHAPES, **children.SHAPES, **pages.SHAPES}
+DOCUMENTS: Mapping[str, msgspec.Struct] = {
+    **parents.SHAPES,
+    **children.SHAPES,
+    **pages.SHAPES,
+    **lanes.SHAPES,
+}
 STREAM = "events.txt"
 
 

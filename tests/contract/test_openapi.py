@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from litestar.routes import ASGIRoute, HTTPRoute
 
-from orchestrator.api import openapi, preflight
+from orchestrator.api import lanes, openapi, preflight
 from orchestrator.api.app import create_app
 from orchestrator.api.between import Rules
 from orchestrator.api.codes import STATUSES, Code
@@ -154,6 +154,7 @@ BODIES = {
     "SubmitRequest": ({"query": "a", "surfaces": ["x"]}, parse),
     "SurfaceRequest": ({"query": "a"}, partial(parse_for, "x")),
     "PreflightRequest": ({"jobs": 1, "surfaces": ["x"]}, preflight.parse),
+    "LimitRequest": ({"concurrency": 1}, lambda body, _: lanes.parse(body)),
 }
 
 

@@ -1,7 +1,7 @@
 """The document as it is true for one server: the names only that server knows are filled in."""
 
 import copy
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from orchestrator.api import group_results, listing, openapi, queries
@@ -12,15 +12,24 @@ CURSORS = {
     "listCursor": [listing.cursor(UUID(int=n)) for n in (1, 1 << 127)],
     "groupCursor": [group_results.cursor(Reached(UUID(int=n), n)) for n in (1, 500)],
 }
+LANES = "/v1/lanes/"
 STREAMS = ("/v1/jobs/{job}/events", "/v1/async/status/stream")
 """They go on for as long as there may be something to tell; tests of their own listen to them."""
 
 
-def document(surfaces: dict[str, dict[str, Any]]) -> dict[str, Any]:
+class Spare(NamedTuple):
+    """A lane that nobody needs: an operator may pause it."""
+
+    surface: str
+    country: str
+
+
+def document(surfaces: dict[str, dict[str, Any]], spare: Spare) -> dict[str, Any]:
     """The OpenAPI document for a server with these surfaces, by name with their `optionsSchema`.
 
     Surfaces must be configured, options fit what a surface published, and a cursor come from the
-    server: the document says so in words, here it says so in its schemas. Nobody waits for long.
+    server: the document says so in words, here it says so in its schemas. Nobody waits for long,
+    and no lane is paused but a spare one.
     """
     whole = copy.deepcopy(openapi.document())
     components = whole["components"]
@@ -35,6 +44,21 @@ def document(surfaces: dict[str, dict[str, Any]]) -> dict[str, Any]:
     for name, cursors in CURSORS.items():
         components["parameters"][name]["schema"] = {"type": "string", "enum": cursors}
     components["parameters"]["wait"]["schema"]["maximum"] = 1
+    for path in (path for path in whole["paths"] if path.startswith(LANES)):
+        operation = whole["paths"][path]["post"]
+        operation["parameters"] = [
+            _spare(components["parameters"], parameter, spare)
+            for parameter in operation["parameters"]
+        ]
     for path in STREAMS:
         del whole["paths"][path]
     return whole
+
+
+def _spare(known: dict[str, Any], parameter: dict[str, Any], spare: Spare) -> dict[str, Any]:
+    """A parameter of an operation on lanes: of the spare one, its country in either case."""
+    named = parameter["$ref"].rpartition("/")[2]
+    values = {"surface": [spare.surface], "country": [spare.country, spare.country.lower()]}
+    if named not in values:
+        return parameter
+    return {**known[named], "schema": {"type": "string", "enum": values[named]}}

@@ -22,14 +22,16 @@ from orchestrator.api.schemas import MOST_REGIONS
 from tests.bench.stack import Stack, wait_for_surfaces
 from tests.processes import REPOSITORY
 from tests.schemathesis import narrowing
+from tests.schemathesis.narrowing import Spare
 from tests.schemathesis.noting import MET
 from workers.adapters.simulator import Simulator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SURFACES = dict.fromkeys(("chatgpt", "perplexity"), Simulator.options_schema)
-DOCUMENT = narrowing.document(SURFACES)
-LATENCIES = dict.fromkeys(SURFACES, 0) | {"endless": 600_000}
+ENDLESS = "endless"
+DOCUMENT = narrowing.document(SURFACES, Spare(ENDLESS, "GB"))
+LATENCIES = dict.fromkeys(SURFACES, 0) | {ENDLESS: 600_000}
 """Milliseconds a capture takes. The document does not know of the one that outlasts every run."""
 SERVER = "".join(
     f'[surfaces.{name}]\nadapter = "simulator"\ntimeout = "15m"\noptions.latency_ms = {latency}\n'
@@ -92,7 +94,7 @@ def furnish(url: str, secret: str) -> dict[str, list[str]]:
     """What there is to steer: by operation, ids that lead to each of its answers."""
     headers = {"Authorization": f"Bearer {secret}"}
     body = {"query": "q", "surfaces": ["chatgpt"], "delay": 3600}
-    endless = {"query": "q", "surfaces": ["endless"]}
+    endless = {"query": "q", "surfaces": [ENDLESS]}
     with httpx.Client(base_url=url, headers=headers) as client:
 
         def job(*, canceled: bool = False) -> str:

@@ -13,6 +13,7 @@ COMMANDS = (
     "demo",
     "doctor",
     "keys",
+    "lanes",
     "migrate",
     "openapi",
     "results",
@@ -46,7 +47,7 @@ def test_help_names_every_command():
     assert [name for name in COMMANDS if f" {name} " not in shown.output] == []
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "keys create", "keys list"])
+@pytest.mark.parametrize("command", [*COMMANDS, "keys create", "keys list", "lanes pause"])
 def test_every_command_explains_itself(command):
     """`--help` after any command explains it."""
     shown = parallax(*command.split(), "--help")
@@ -72,6 +73,15 @@ def test_every_command_explains_itself(command):
         "keys create x --expires yesterday",
         "keys create x --expires 2001-01-01",
         "keys rotate x --overlap soon",
+        "lanes stop chatgpt US",
+        "lanes pause chatgpt",
+        "lanes limit chatgpt US",
+        "lanes limit chatgpt US 0",
+        "lanes limit chatgpt US -1",
+        "lanes limit chatgpt US 1.5",
+        "lanes limit chatgpt US \u0663",
+        "lanes limit chatgpt US 100001",
+        "lanes limit chatgpt US many",
         "up --port 70000",
         "up --api -1",
         "work --slots 0",
@@ -104,7 +114,9 @@ def test_a_missing_key_is_one_line(nobody):
     assert "PARALLAX_API_KEY is not set" in told.stderr
 
 
-@pytest.mark.parametrize("command", ["keys list", "migrate", "doctor --json", "serve"])
+@pytest.mark.parametrize(
+    "command", ["keys list", "lanes", "lanes pause a US", "migrate", "doctor --json", "serve"]
+)
 def test_a_database_that_is_away_is_one_line(command):
     """Where PostgreSQL cannot be reached there is one line, no traceback; exit code 1."""
     with socket.socket() as taken:

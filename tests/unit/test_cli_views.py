@@ -3,10 +3,12 @@
 import io
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from rich.console import Console
 
-from orchestrator.cli import answers, moments, output, places, progress
+from orchestrator.api.openapi.examples import SNAPSHOT
+from orchestrator.cli import answers, headroom, lane_tables, moments, output, places, progress
 from orchestrator.domain.documents import (
     ChildJob,
     ChildSummary,
@@ -17,6 +19,8 @@ from orchestrator.domain.documents import (
     ParentJob,
 )
 from orchestrator.domain.envelope import Answer, Evidence, Failure, Provenance, Seen, Source
+from orchestrator.domain.lane_views import Breaker, LaneView, rate
+from orchestrator.domain.snapshot import HeldLane, Snapshot
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -225,3 +229,102 @@ def test_plain_keeps_what_can_be_read():
         output.plain("Zürich 東京\nx\x00\x1b\u202e")
         == "Zürich 東京\nx" + "\N{REPLACEMENT CHARACTER}" * 3
     )
+
+
+FREE = LaneView(
+    surface="chatgpt",
+    country="US",
+    concurrency=100,
+    rate="50/s",
+    limit=None,
+    adaptive_limit=100,
+    allowed=100,
+    queued=1_234,
+    processing=20,
+    paused=False,
+    retry_at=None,
+    breaker=Breaker(),
+)
+UNTIL = "2026-01-01T00:00:30.000Z"
+
+
+def lane(**changes: object) -> LaneView:
+    return msgspec.structs.replace(FREE, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "ok"),
+        ({"limit": 3, "allowed": 3}, "ok"),
+        ({"paused": True}, "paused"),
+        ({"breaker": Breaker(state="open", until=UNTIL)}, f"breaker open until {UNTIL}"),
+        ({"breaker": Breaker(state="half_open")}, "half-open: one probe at a time"),
+        ({"retry_at": UNTIL}, f"throttled until {UNTIL}"),
+        ({"adaptive_limit": 25, "allowed": 25}, "throttled to 25 at once"),
+        (
+            {"paused": True, "retry_at": UNTIL, "adaptive_limit": 1},
+            f"paused; throttled until {UNTIL}; throttled to 1 at once",
+        ),
+    ],
+)
+def test_what_is_in_the_way_of_a_lane_is_told_in_words(changes, told):
+    """All of it, what an operator did first; a limit somebody set is no trouble."""
+    assert lane_tables.state(lane(**changes)) == told
+
+
+def test_a_lane_is_a_row_of_what_it_does_and_may_do():
+    """Running of allowed, queued, each limit, the rate, how it is; a dash where there is none."""
+    limited = lane(country="GB", limit=40, adaptive_limit=25, allowed=25, rate=None)
+    made = printed(lane_tables.table_of([FREE, limited]))
+    us, gb = (line.split() for line in made.splitlines() if "chatgpt" in line)
+    assert us[:10] == ["chatgpt", "US", "20", "of", "100", "1,234", "100", "-", "-", "50/s"]
+    assert gb[:10] == ["chatgpt", "GB", "20", "of", "25", "1,234", "100", "40", "25", "-"]
+    assert us[10:] == ["ok"]
+
+
+def test_what_is_held_is_told_with_its_reason():
+    """Which lane keeps how many jobs, why, and until when if that is known."""
+    made = printed(
+        lane_tables.held(
+            [
+                HeldLane(
+                    surface="chatgpt",
+                    region="GB",
+                    parents=1_200,
+                    reason="breaker_open",
+                    until=UNTIL,
+                ),
+                HeldLane(surface="site", region="US", parents=1, reason="lane_paused", until=None),
+            ]
+        )
+    )
+    gb, us = (line.split() for line in made.splitlines() if "GB" in line or "US" in line)
+    assert gb == ["chatgpt", "GB", "1,200", "breaker", "open", UNTIL]
+    assert us == ["site", "US", "1", "paused", "-"]
+
+
+def test_the_status_says_what_waits_for_what():
+    """What is held in the queue, and of the lanes only those that do not run freely."""
+    snapshot = msgspec.convert(SNAPSHOT, Snapshot)
+    paused = lane(country="GB", paused=True)
+    made = "".join(map(printed, headroom.waits(snapshot, [FREE, paused])))
+    assert "breaker open" in made
+    assert "paused" in made
+    assert " US " not in made
+    free = msgspec.structs.replace(
+        snapshot, admission_queue=msgspec.structs.replace(snapshot.admission_queue, held=())
+    )
+    assert list(headroom.waits(free, [FREE])) == []
+
+
+@pytest.mark.parametrize(
+    ("per_second", "told"),
+    [
+        *((None, None), (10.0, "10/s"), (1.5, "1.5/s"), (0.5, "30/min"), (1 / 3, "20/min")),
+        *((1 / 60, "1/min"), (1 / 3600, "1/h"), (0.5 / 3600, "0.5/h")),
+    ],
+)
+def test_a_rate_is_told_by_the_shortest_time_with_a_start(per_second, told):
+    """As one would write it in the configuration."""
+    assert rate(per_second) == told

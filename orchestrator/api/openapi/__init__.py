@@ -14,6 +14,7 @@ from orchestrator.api.account import KeyView, UsageView
 from orchestrator.api.batch import BatchAnswer
 from orchestrator.api.batching import BatchRequest
 from orchestrator.api.capacity import Health, Surfaces
+from orchestrator.api.lanes import LimitRequest
 from orchestrator.api.openapi import errors, examples, operators
 from orchestrator.api.openapi.headers import COMMON, HEADERS, RATE
 from orchestrator.api.openapi.headers import described as headers
@@ -35,6 +36,7 @@ from orchestrator.domain.documents import (
     Results,
     SyncResult,
 )
+from orchestrator.domain.lane_views import LaneView
 from orchestrator.domain.many import Cleared, GroupView, Jobs, Matched
 from orchestrator.domain.preflight import Preflight
 from orchestrator.domain.snapshot import Snapshot
@@ -57,13 +59,17 @@ RECORDS = (
     UsageView,
     Nodes,
     Keys,
+    LaneView,
     Health,
     Cleared,
     GroupView,
     Matched,
     ErrorDocument,
 )
-BODIES = (SubmitRequest, SurfaceRequest, BatchRequest, PreflightRequest, RetryRequest)
+BODIES = (
+    *(SubmitRequest, SurfaceRequest, BatchRequest, PreflightRequest, RetryRequest),
+    LimitRequest,
+)
 
 
 def document() -> dict[str, Any]:

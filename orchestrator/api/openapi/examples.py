@@ -10,19 +10,13 @@ from admission.limits import Limits
 from orchestrator.api import sse
 from orchestrator.api.account import PLAN, Balance, KeyView, LimitsView, Quotas, UsageView, Used
 from orchestrator.api.batch import BatchAnswer, BatchItem
-from orchestrator.api.capacity import (
-    Breaker,
-    Health,
-    LaneView,
-    SurfaceLimits,
-    Surfaces,
-    SurfaceView,
-)
+from orchestrator.api.capacity import Health, SurfaceLimits, Surfaces, SurfaceView
 from orchestrator.api.codes import STATUSES, Code
 from orchestrator.api.problems import Error
 from orchestrator.domain import cell_views, events, ids, listed, views
 from orchestrator.domain.documents import Accepted, FlatResults, JobRead, Results, SyncResult
 from orchestrator.domain.envelope import Answer, Capture, Evidence, Provenance, Seen, Source
+from orchestrator.domain.lane_views import Breaker, LaneView
 from orchestrator.domain.many import (
     BatchJob,
     CellsByStatus,
@@ -64,19 +58,37 @@ SUBMISSIONS = {
         "regions": ["US", "GB"],
         "reserveSeconds": 60,
     },
+    "LimitRequest": {"concurrency": 10},
     "RetryRequest": {"statuses": ["failed", "canceled"]},
     "SurfaceRequest": {"prompt": "best running shoes", "country": "GB", "city": "London"},
 }
+
+LANE = LaneView(
+    surface="chatgpt",
+    country="US",
+    concurrency=100,
+    rate="50/s",
+    limit=40,
+    adaptive_limit=100,
+    allowed=40,
+    queued=7,
+    processing=20,
+    paused=False,
+    retry_at=None,
+    breaker=Breaker(),
+)
 
 _SURFACE = SurfaceView(
     name="chatgpt",
     adapter="simulator",
     method="simulator",
     regions=None,
-    limits=SurfaceLimits(concurrency=100, rate=None, attempts=4, timeout_seconds=30.0, credits=5),
+    limits=SurfaceLimits(
+        concurrency=100, rate="50/s", slots=1, attempts=4, timeout_seconds=30.0, credits=5
+    ),
     live_workers=1,
     options_schema={"type": "object"},
-    lanes=(LaneView(country="US", concurrency=100, adaptive_limit=100, breaker=Breaker()),),
+    lanes=(LANE,),
 )
 
 
@@ -256,7 +268,15 @@ SNAPSHOT = {
         "waiting": 9,
         "reserved": 3,
         "delayed": 1,
-        "held": [],
+        "held": [
+            {
+                "surface": "perplexity",
+                "region": "GB",
+                "parents": 2,
+                "reason": "breaker_open",
+                "until": rfc3339(NOW + timedelta(seconds=20)),
+            }
+        ],
         "drainPerSecond": 3.2,
         "oldestAgeSeconds": 4.1,
     },

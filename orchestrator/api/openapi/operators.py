@@ -9,12 +9,16 @@ from admission.limits import Limits
 from orchestrator.api import metrics
 from orchestrator.api.account import LimitsView
 from orchestrator.api.codes import Code
-from orchestrator.api.openapi.examples import NOW
+from orchestrator.api.openapi.examples import LANE, NOW
 from orchestrator.api.openapi.operation import JSON, KEYED, TEXT, Answer, Operation
 from orchestrator.api.operators import Keys, KeyUsage, ListedKey, Nodes, NodeView
 from orchestrator.api.traffic import Answered, Timed
 from orchestrator.domain.times import rfc3339
 from orchestrator.store.gauges import Gauges, LaneGauges
+
+_STEERED = "The lane as it is then; the same again is answered the same"
+_ORDERED = (Code.VALIDATION_FAILED, Code.NOT_FOUND, *KEYED)
+_PLACE = ("surface", "country")
 
 OPERATORS = (
     Operation(
@@ -41,6 +45,37 @@ OPERATORS = (
         (Code.NOT_FOUND, *KEYED),
     ),
     Operation(
+        "pauseLane",
+        "post",
+        "/v1/lanes/{surface}/{country}/pause",
+        "Have nothing start in a lane, until it is resumed; what runs there ends",
+        "Operators",
+        {200: Answer(_STEERED, {JSON: ("LaneView",)})},
+        _ORDERED,
+        parameters=_PLACE,
+    ),
+    Operation(
+        "resumeLane",
+        "post",
+        "/v1/lanes/{surface}/{country}/resume",
+        "Have a lane start what it may, as one that works: its breaker closes too",
+        "Operators",
+        {200: Answer(_STEERED, {JSON: ("LaneView",)})},
+        _ORDERED,
+        parameters=_PLACE,
+    ),
+    Operation(
+        "limitLane",
+        "post",
+        "/v1/lanes/{surface}/{country}/limit",
+        "Let so many children of a lane run at once at most, whatever is configured",
+        "Operators",
+        {200: Answer(_STEERED, {JSON: ("LaneView",)})},
+        (Code.PAYLOAD_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, *_ORDERED),
+        parameters=_PLACE,
+        body="LimitRequest",
+    ),
+    Operation(
         "readMetrics",
         "get",
         "/metrics",
@@ -62,6 +97,7 @@ def examples() -> dict[str, Any]:
     return {
         "Nodes": msgspec.to_builtins(Nodes(nodes=(_node(),))),
         "Keys": msgspec.to_builtins(Keys(keys=(_key(),))),
+        "LaneView": msgspec.to_builtins(LANE),
         "Metrics": metrics.text(_gauges(), _answered(), node=3).decode(),
     }
 
@@ -105,6 +141,7 @@ def _gauges() -> Gauges:
         country="US",
         limit=100,
         breaker_open=False,
+        paused=False,
         waiting=18,
         queued=6,
         retrying=1,

@@ -31,7 +31,12 @@ PARAMETERS = {
         "The id of a parent or of a child.",
         {"type": "string", "pattern": rf"^{_JOB}(\.[a-z][a-z0-9_]{{0,39}}\.[a-z0-9_-]{{1,255}})?$"},
     ),
-    "surface": Parameter("path", "The surface to ask.", {"type": "string", "pattern": SURFACE}),
+    "surface": Parameter("path", "The name of a surface.", {"type": "string", "pattern": SURFACE}),
+    "country": Parameter(
+        "path",
+        "The country a lane looks from, in any case.",
+        {"type": "string", "pattern": "^[A-Za-z]{2}$"},
+    ),
     "group": Parameter("path", "The name of a group.", {"type": "string", "pattern": GROUP}),
     "reservation": Parameter(
         "path",

@@ -22,12 +22,27 @@ from tests.contract.rows import (
 )
 
 FREE = LaneNow(
-    served=True, open_until=None, limit=9, processing=0, async_limit=9, async_processing=0
+    served=True,
+    paused=False,
+    open_until=None,
+    not_before=None,
+    next_token_at=None,
+    limit=9,
+    processing=0,
+    async_limit=9,
+    async_processing=0,
 )
 FULL = FREE._replace(processing=9)
 RESTING = FREE._replace(open_until=after(30))
+PROBED = FREE._replace(open_until=after(1), processing=1)
 UNSERVED = FREE._replace(served=False)
-COUNTRIES = ("US", "GB", "FR", "DE", "IT", "ES", "NL", "SE", "NO", "PL", "AT")
+PAUSED = FREE._replace(paused=True)
+PUT_OFF = FREE._replace(not_before=after(60), next_token_at=after(4))
+PACED = FREE._replace(next_token_at=after(3.5))
+BARRED = dict(enumerate((FULL, RESTING, UNSERVED, PAUSED, PROBED, PUT_OFF, PACED), 9))
+"""The lanes of the last cells of a wide parent."""
+COUNTRIES = ("US", "GB", "FR", "DE", "IT", "ES", "NL", "SE")
+COUNTRIES += ("NO", "PL", "AT", "BE", "CH", "DK", "FI")
 
 
 def obstacles(lanes: Mapping[int, LaneNow] | None = None, *, key_full: bool = False) -> Obstacles:
@@ -37,9 +52,8 @@ def obstacles(lanes: Mapping[int, LaneNow] | None = None, *, key_full: bool = Fa
 
 
 def read(of: ParentRow, *children: ChildRow, queued: Queued | None = None) -> JobRead:
-    """The read of a parent; the lane of cell 9 is full, that of 10 rests, 11 has no worker."""
-    now = obstacles({9: FULL, 10: RESTING, 11: UNSERVED})
-    return views.job_read(of, children, queued=queued or Queued(), obstacles=now)
+    """The read of a parent whose lanes from cell 9 on are barred."""
+    return views.job_read(of, children, queued=queued or Queued(), obstacles=obstacles(BARRED))
 
 
 WAITING = parent(
@@ -59,10 +73,12 @@ PARTIAL = parent(ParentState.PARTIAL, failed=1, charged=5)
 CANCELED = parent(
     ParentState.CANCELED, canceled=2, stop="canceled", cancel_requested_at=after(3.25)
 )
+HELD = parent(ParentState.QUEUED, plan(*map(Region, COUNTRIES)))
 RETRIED = parent(ParentState.QUEUED, run=2, done=1, todo=(2,), charged=5)
 
 SHAPES = {
     "parent-waiting": read(WAITING, queued=Queued(12, estimated=False, start_at=after(2))),
+    "parent-held": read(HELD, queued=Queued(1, estimated=False)),
     "parent-delayed": read(DELAYED, queued=Queued(start_at=after(60))),
     "parent-processing": read(
         WIDE,
@@ -70,7 +86,7 @@ SHAPES = {
         child(5, ChildState.PROCESSING),
         child(6, ChildState.PROCESSING, cancel_requested_at=after(3.5)),
         retrying(7),
-        *(child(ordinal, ChildState.QUEUED) for ordinal in (8, 9, 10, 11)),
+        *(child(ordinal, ChildState.QUEUED) for ordinal in (8, *BARRED)),
     ),
     "parent-processing-key-full": views.job_read(
         WORKING,
