@@ -14,6 +14,7 @@ import pytest
 
 from admission import keys
 from admission.limits import Limits
+from orchestrator.api.cached import Cached
 from orchestrator.domain import ids
 from orchestrator.domain.states import ChildState, ParentState
 from orchestrator.store import children
@@ -300,9 +301,17 @@ async def test_one_keys_rate_is_not_anothers(client_of, stranger):
 
 @pytest.fixture
 async def wire(settings, app, tmp_path) -> AsyncIterator[Wire]:
-    """What the application says to its database, and hears from it, while it answers."""
+    """What the application says to its database, and hears from it, while it answers.
+
+    What it knows it knows to the end: on a slow machine it would be read again at any moment.
+    """
     async with tapped(settings, tmp_path / "wire") as made:
-        app.state["services"] = dataclasses.replace(app.state["services"], pool=made.pool)
+        app.state["services"] = dataclasses.replace(
+            app.state["services"],
+            pool=made.pool,
+            keys=Cached(seconds=3600, largest=10),
+            catalogues=Cached(seconds=3600, largest=1),
+        )
         yield made
 
 
@@ -313,7 +322,7 @@ async def test_the_work_behind_a_404_is_the_same(foreign, wire, client_of):
     is one probe of a primary key is what the plan guards of the store hold.
     """
     async with client_of("timer") as client:
-        await client.get("/v1/key")  # which is known from now on
+        await client.get("/v1/surfaces")  # the key and what exists are known from now on
         for way in map(walls.plain, walls.NAMING):
             await _works_alike(way, foreign, wire, client)
 
