@@ -21,8 +21,18 @@ from orchestrator.fanout import (
 )
 from orchestrator.preflight import GOING
 from orchestrator.snapshot import TAKE
-from orchestrator.store import delays, gauges, group_actions, group_results, nodes, plans, standing
+from orchestrator.store import (
+    delays,
+    gauges,
+    group_actions,
+    group_results,
+    nodes,
+    plans,
+    standing,
+    strands,
+)
 from orchestrator.store.children.claim import CLAIM
+from orchestrator.store.children.pace import NEXT_START
 from orchestrator.store.children.read import OF, ONE, RESULTS, STOPPED
 from orchestrator.store.children.rescue import RESCUE
 from orchestrator.store.children.settle import FIXED, SETTLE
@@ -142,6 +152,9 @@ STATEMENTS = {
         Statement("group_call_off", group_actions.CALL_OFF, plans.PROBE),
         Statement("group_live", group_actions.LIVE, plans.IN_ORDER),
         Statement("group_ended", group_actions.ENDED, plans.IN_ORDER),
+        Statement("next_start", NEXT_START, None),
+        Statement("resumes", strands.RESUMES, None),
+        Statement("sweep", strands.SWEEP, None),
         Statement("ahead", standing.AHEAD, plans.PROBE),
         Statement("obstacles", standing.OBSTACLES, None),
         Statement("stopped", STOPPED, plans.PROBE),
@@ -223,6 +236,9 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         "group_call_off": group,
         "group_live": group,
         "group_ended": group,
+        "next_start": {"surfaces": [f"s{n}" for n in range(1, 11)]},
+        "resumes": {"keys": [7, 8], "paused": 3600.0},
+        "sweep": {"age": 3600.0, "most": 1000},
         "ahead": {
             "key": 7,
             "priority": 5,

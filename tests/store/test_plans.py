@@ -30,6 +30,8 @@ SEED = (
     """INSERT INTO lane (surface, country, concurrency)
        SELECT 's' || (n + 1) / 2, CASE n % 2 WHEN 0 THEN 'US' ELSE 'GB' END, 2000
        FROM generate_series(1, 20) n""",
+    """INSERT INTO lane (surface, country, concurrency, paused_at)
+       VALUES ('s1', 'DE', 2000, now())""",
     """INSERT INTO node (host, pid, slots, surfaces)
        SELECT 'h', 1, 9, '{}' FROM generate_series(1, 5)""",
     """INSERT INTO parent (id, key_id, state, priority, lanes, total, done, payload)
@@ -70,7 +72,7 @@ QUIET = "; ".join(
     f"ALTER TABLE {table} SET (autovacuum_enabled = off)"
     for table in (
         *("parent", "child", "usage", "inflight", "backlog", "lane", "lane_load", "node"),
-        *("sync_wait", "reservation"),
+        *("sync_wait", "reservation", "strand"),
     )
 )
 
@@ -191,6 +193,9 @@ INDEXES = {
     "group_call_off": set(),
     "group_live": {"parent_grouped"},
     "group_ended": {"parent_grouped"},
+    "next_start": set(),
+    "resumes": set(),
+    "sweep": set(),
     "ahead": {"parent_queue"},
     "obstacles": set(),
     "stopped": {"child_stopped"},
@@ -257,7 +262,13 @@ BOUNDS = {
     ("group_call_off", "group_action"): 60,
     ("group_live", "parent"): MOST,
     ("group_ended", "parent"): 400,
+    ("next_start", "lane"): 2 * LANES,
+    ("resumes", "strand"): 4 * 10,
+    ("snapshot", "strand"): 10,
+    ("snapshot", "lane"): 3 * LANES,
+    ("obstacles", "lane"): 2 * LANES,
     ("ahead", "parent"): 60,
+    ("ahead", "strand"): 10,
     ("stopped", "child"): 10,
     ("all_nodes", "child"): PROCESSING,
     ("gauges", "inflight"): KEYS * LANES,
