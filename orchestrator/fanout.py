@@ -30,7 +30,9 @@ SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(
 # for a probe has it for one parent.
 #
 # Which of a key's parents may leave is decided by its strands, so that nobody looks past a parent
-# whose lanes are full or shut. Beyond the window of a lane, never of a shut one, may go
+# whose lanes are full or shut; no more of a strand are looked at than its lanes have room for, or
+# the first strand would crowd out the others. Of all keys' parents those leave first whose key has
+# least in flight for its weight, with what of its own goes before them. Beyond the window of a lane, never of a shut one, may go
 # (`past`, in windows): the first parent of a key with nothing in flight, or wide parents would
 # never leave; and the first of the key's strand that none has left for longest, ten seconds at
 # least, or those that go round it would keep it waiting for ever.
@@ -55,10 +57,13 @@ WITH lane_room AS MATERIALIZED (
   SELECT coalesce(array_agg(id) FILTER (WHERE room <= 0), '{}') AS soft,
          coalesce(array_agg(id) FILTER (WHERE room + extra <= 0), '{}') AS hard,
          coalesce(array_agg(id) FILTER (WHERE room + 3 * extra <= 0), '{}') AS hardest,
+         (SELECT array_agg(r.room ORDER BY n)
+          FROM generate_series(1, (SELECT max(id) FROM lane_room)) AS n
+          LEFT JOIN lane_room r ON r.id = n) AS room_of,
          extract(epoch FROM clock_timestamp())::float8 AS clock
   FROM lane_room
 ), keys AS MATERIALIZED (
-  SELECT key_id, 2 * concurrency - used AS room, used = 0 AS idle, fanned,
+  SELECT key_id, 2 * concurrency - used AS room, used = 0 AS idle, used, weight, fanned,
          least(2 * concurrency - used, 1 + %(parents)s / count(*) OVER ())::int AS most,
          row_number() OVER (ORDER BY used / weight, fan_served) AS pos
   FROM (SELECT u.*, used
@@ -72,12 +77,16 @@ WITH lane_room AS MATERIALIZED (
         ORDER BY u.fan_turn
         LIMIT %(look_keys)s) AS looked_at
 ), strands AS MATERIALIZED (
-  SELECT k.key_id, k.most, s.strand, s.past,
+  SELECT k.key_id, s.strand, s.past,
+         CASE WHEN s.past > 0 THEN 1
+              WHEN k.most > 1
+              THEN least(k.most, (SELECT min(f.room_of[l]) FROM unnest(s.lanes) AS l))
+              ELSE 1 END AS most,
          row_number() OVER (PARTITION BY k.key_id, s.past ORDER BY s.since) AS nth
   FROM keys k
   CROSS JOIN full_lanes f
   CROSS JOIN LATERAL (
-    SELECT strand, since,
+    SELECT strand, since, lanes,
            CASE WHEN NOT lanes && f.soft THEN 0
                 WHEN k.idle AND NOT lanes && f.hard THEN 1
                 WHEN since < f.clock - %(passed_over)s AND NOT lanes && f.hardest THEN 3 END AS past
@@ -99,7 +108,7 @@ WITH lane_room AS MATERIALIZED (
     FROM parent
     WHERE strand = s.strand AND state = 'queued' AND key_id = s.key_id
     ORDER BY id
-    LIMIT CASE WHEN s.past = 0 THEN s.most ELSE 1 END) AS p
+    LIMIT s.most) AS p
   WHERE s.past < 3 OR s.nth = 1
 ), picks AS (
   SELECT k.*, b.id, b.lanes, b.cells, b.past, b.nth + (b.nth + k.fanned - 1) / 9 AS turn
@@ -122,7 +131,7 @@ WITH lane_room AS MATERIALIZED (
     ORDER BY id
     LIMIT (k.most + k.fanned) / 10) AS o
 ), candidates AS MATERIALIZED (
-  SELECT id, lanes, nth, pos, key_id,
+  SELECT id, lanes, pos, key_id, (used + before) / weight AS share,
          CASE WHEN idle AND nth = 1 THEN greatest(past, 1) ELSE past END AS past
   FROM (SELECT *, row_number() OVER own AS nth, coalesce(sum(cells) OVER before_it, 0) AS before
         FROM (SELECT DISTINCT ON (key_id, id) * FROM picks ORDER BY key_id, id, turn) AS once
@@ -131,9 +140,9 @@ WITH lane_room AS MATERIALIZED (
                              ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS c
   WHERE before < room AND (past <> 1 OR nth = 1)
 ), ranked AS MATERIALIZED (
-  SELECT id, lanes, past, row_number() OVER (ORDER BY nth, pos) AS pos
+  SELECT id, lanes, past, row_number() OVER (ORDER BY past = 3 DESC, share, pos) AS pos
   FROM candidates
-  ORDER BY nth, pos
+  ORDER BY past = 3 DESC, share, pos
   LIMIT %(parents)s
 ), over_full AS (
   SELECT DISTINCT c.id

@@ -137,6 +137,31 @@ async def test_a_full_lane_does_not_keep_what_needs_another(connection, owner, s
     assert await left(connection) - before == set(after)
 
 
+async def test_a_lane_with_little_room_does_not_crowd_out_another(connection, owner, sound):
+    """In one round too: no more of a strand are looked at than its lane has room for."""
+    slow = await factories.lane(connection, "FR", concurrency=1)
+    await factories.some_parents(connection, owner, [slow], n=300, priority=9)
+    after = await factories.some_parents(connection, owner, [sound], n=10)
+    assert await fan_out(connection) == 2 + 10
+    assert await left(connection) >= set(after)
+
+
+async def test_keys_share_a_full_lane_by_their_weights(connection):
+    """Three to one, in what leaves the queues and so in what is done."""
+    lane = await factories.lane(connection, "FR", concurrency=13)  # one is left to sync work
+    light, heavy = [await factories.key(connection, weight=weight) for weight in (1, 3)]
+    for owner in (light, heavy):
+        await factories.some_parents(connection, owner, [lane], n=500)
+    for _ in range(25):
+        while await fan_out(connection):
+            pass
+        await factories.complete(connection, await factories.claim(connection, slots=13))
+    done = "SELECT count(*) FROM parent WHERE state = 'completed' AND key_id = %s"
+    one, three = [await factories.scalar(connection, done, key.id) for key in (light, heavy)]
+    assert one + three > 250
+    assert three / one == pytest.approx(3, rel=0.1)
+
+
 async def test_a_lanes_rate_narrows_its_window(connection, owner):
     """No more leaves than it may start in a few seconds."""
     await factories.lane(connection, "FR", concurrency=100)
