@@ -162,8 +162,8 @@ async def test_the_next_start_is_when_time_lets_something_start(connection, owne
 @given(
     rate=st.floats(1e-4, 1e4),
     tokens=st.floats(-1, 1e5),
-    age=st.floats(-100, 1e5),
-    up=st.floats(0, 1e5),
+    age=st.integers(-100, 100_000),
+    up=st.integers(0, 100_000),
 )
 def test_the_bucket_is_the_one_the_proof_is_about(one_session, rate, tokens, age, up):
     """Capacity and refill in SQL are those of `domain.lanes`, whatever there is."""

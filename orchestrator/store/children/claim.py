@@ -29,8 +29,8 @@ SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(%(lo
 # claims alone write them, under their lock). In a lane of four or more async work leaves a place
 # free, or whoever waits would find it full. One whose breaker was open gets one child at a time
 # until one comes home. Hashing is off (plans.PROBE), so that a join of lanes with many rows would
-# compare each with each: `inflight` is probed lane by lane (OFFSET 0 keeps the planner to it), and
-# rooms are looked up in arrays.
+# compare each with each: what is of a lane is probed lane by lane (OFFSET 0 keeps the planner to
+# it), and rooms are looked up in arrays.
 CLAIM = """
 WITH server AS MATERIALIZED (
   SELECT extract(epoch FROM clock_timestamp())::float8 AS clock,
@@ -42,7 +42,8 @@ WITH server AS MATERIALIZED (
   FROM server s
   CROSS JOIN lane l
   JOIN lane_load x ON x.lane_id = l.id
-  LEFT JOIN lane_pace p ON p.lane_id = l.id
+  LEFT JOIN LATERAL (
+    SELECT tokens, filled_at FROM lane_pace WHERE lane_id = l.id OFFSET 0) AS p ON true
   CROSS JOIN LATERAL (
     SELECT pace_tokens(l.rate, p.tokens, p.filled_at, s.clock, s.started) AS tokens,
            CASE WHEN l.paused_at IS NOT NULL OR l.not_before > now() THEN 0
