@@ -6,11 +6,13 @@ BIN := .venv/bin
 READY := .venv/.ready
 CORES ?= 2
 SUITES := unit store api workers contract stateful e2e
-PYTEST := $(BIN)/pytest -n $(CORES)
+PYTEST := $(BIN)/pytest -n $(CORES) --dist worksteal
 CODE := admission orchestrator workers tests
 
 .PHONY: demo up test ci-more check bench clean $(SUITES)
 .NOTPARALLEL:
+# The tests start hundreds of processes: what one has compiled the others read.
+unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(READY)
 	@$(BIN)/parallax demo
@@ -18,7 +20,8 @@ demo: $(READY)
 up: $(READY)
 	@$(BIN)/parallax up --play
 
-test: check $(SUITES)
+test: check
+	@.ci/suite tests $(PYTEST) -m "not slow" $(SUITES:%=tests/%)
 
 $(SUITES): $(READY)
 	@.ci/suite $@ $(PYTEST) -m "not slow" tests/$@

@@ -3,7 +3,8 @@
 `PARALLAX_TEST_DATABASE_URL` names the server (as a role that may create databases); without
 it the embedded one runs for the session, shared by the processes of pytest-xdist. A migrated
 template is made once and cloned per test by `file_copy`, which a server without fsync does in half
-the time of `wal_log`. `PARALLAX_CI=1` makes a skipped test of the mark `optional` a failure.
+the time of `wal_log`; where its files are in memory (`tests/places.py`), in a tenth of that.
+`PARALLAX_CI=1` makes a skipped test of the mark `optional` a failure.
 """
 
 import logging
@@ -24,6 +25,18 @@ from psycopg import sql
 from orchestrator import embedded
 from orchestrator.embedded import locks
 from orchestrator.store import migrations
+from tests import places
+from tests.suites import (
+    pytest_collection_modifyitems,
+    pytest_runtest_logreport,
+    pytest_terminal_summary,
+)
+
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_runtest_logreport",
+    "pytest_terminal_summary",
+]
 
 RUN_DIR = "PARALLAX_TEST_RUN_DIR"
 SERVER = "PARALLAX_TEST_DATABASE_URL"
@@ -32,7 +45,12 @@ OURS = ("PARALLAX_TEST_", "PARALLAX_CI")
 settings.register_profile("quick", deadline=None)
 settings.register_profile("long", deadline=None, max_examples=1000, stateful_step_count=100)
 settings.load_profile("quick")
-FAST = {"fsync": "off", "full_page_writes": "off", "log_min_messages": "fatal"}
+FAST = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "log_min_messages": "fatal",
+    "max_wal_size": "256MB",  # of memory, perhaps
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,7 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if not name.startswith(OURS):
             del os.environ[name]
     if not hasattr(config, "workerinput"):  # pytest-xdist's processes inherit it
-        os.environ[RUN_DIR] = tempfile.mkdtemp(prefix="parallax-test-")
+        run_dir = tempfile.tempdir = places.made()
+        os.environ[RUN_DIR] = os.environ["TMPDIR"] = run_dir
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -122,14 +141,26 @@ def template(server, maintenance) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def databases_left() -> set[str]:
+    """The databases of tests that have ended."""
+    return set()
+
+
 @pytest.fixture
-def database(server, maintenance, template) -> Iterator[str]:
-    """The URL of a migrated database of this test's own."""
+def database(server, maintenance, template, databases_left) -> Iterator[str]:
+    """The URL of a migrated database of this test's own.
+
+    It is dropped after the next one: by then its sessions have ended too, for which a drop waits
+    in steps of 100 ms.
+    """
     name = f"{_run()}_{secrets.token_hex(4)}"
     clone = _named("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template)
     maintenance.execute(clone)
     yield server(name)
-    _drop(maintenance, name)
+    while databases_left:
+        _drop(maintenance, databases_left.pop())
+    databases_left.add(name)
 
 
 @pytest.fixture

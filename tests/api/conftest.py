@@ -13,7 +13,9 @@ from psycopg import AsyncConnection
 from admission import keys
 from admission.keys import Issued
 from admission.limits import Limits
+from orchestrator.api import services
 from orchestrator.api.app import create_app
+from orchestrator.api.traffic import Traffic
 from orchestrator.fanout import fan_out
 from orchestrator.settings import Settings
 from orchestrator.store import children, nodes, surfaces
@@ -77,12 +79,19 @@ def settings(database) -> Settings:
     return Settings(database_url=database)
 
 
+@pytest.fixture(scope="session")
+def assembled() -> Litestar:
+    """The application, not open, made once: its routes take longer to put together than a test."""
+    return create_app(Settings(database_url="postgresql:///none"))
+
+
 @pytest.fixture
-async def app(anyio_backend, settings) -> AsyncIterator[Litestar]:
-    """The application, open."""
-    made = create_app(settings)
-    async with made.lifespan():
-        yield made
+async def app(anyio_backend, assembled, settings) -> AsyncIterator[Litestar]:
+    """The application, open: its services, which are all it remembers, are this test's own."""
+    async with services.opened(settings, settings.database_url, traffic=Traffic()) as here:
+        assembled.state["services"] = here
+        yield assembled
+        del assembled.state["services"]
 
 
 @pytest.fixture

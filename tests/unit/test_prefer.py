@@ -52,7 +52,8 @@ def test_the_header_is_read_as_the_grammar_says(headers, expected):
 )
 def test_a_long_header_is_read_in_one_go(piece):
     """In time linear in its length: by the square of it no time limit would be kept."""
-    for header in (piece * 300_000, f'a="{piece * 300_000}', f"a={piece * 300_000}b c"):
+    much = piece * (300_000 // len(piece))
+    for header in (much, f'a="{much}', f"a={much}b c"):
         assert isinstance(prefer.parse([header]), Preferences)
 
 
