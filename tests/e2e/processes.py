@@ -80,15 +80,25 @@ class Server:
     async def another(self) -> AsyncIterator[tuple[str, Process]]:
         """An API process beside those, with a socket of its own: its URL and the process."""
         with listening.listen("127.0.0.1", 0) as door:
-            process = await self._start("serve", door=door.fileno())
-            following = asyncio.create_task(self._listen(process))
-            try:
+            environment = {listening.DESCRIPTOR: str(door.fileno())}
+            async with self.beside("serve", door=door.fileno(), **environment) as process:
                 yield listening.url(door), process
-            finally:
-                if process.returncode is None:
-                    process.terminate()
-                await following
-                assert await process.wait() == 0
+
+    @asynccontextmanager
+    async def beside(
+        self, *arguments: str, door: int | None = None, **environment: str
+    ) -> AsyncIterator[Process]:
+        """A process beside the database that runs, perhaps killed; else stopped in order."""
+        here = {"PARALLAX_DATABASE_URL": self.place.url(DATABASE)}
+        process = await self._start(*arguments, door=door, **here, **environment)
+        following = asyncio.create_task(self._listen(process))
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await following
+            assert await process.wait() in {0, -SIGKILL}
 
     async def event(self, event: str, *, after: int = 0, **fields: Any) -> dict[str, Any]:
         """The next line of this event with these fields, of any process, `after` so many lines."""
@@ -131,11 +141,11 @@ class Server:
         async with self.connected() as connection:
             return await (await connection.execute(statement, values)).fetchall()
 
-    async def key(self, name: str, **limits: Any) -> str:
+    async def key(self, name: str, *, role: keys.Role = "client", **limits: Any) -> str:
         """The secret of a new key that may ask as often as it likes."""
         async with self.connected() as connection:
             made = Limits(**{"requests_per_minute": 100_000} | limits)
-            return (await keys.create(connection, name, limits=made)).secret
+            return (await keys.create(connection, name, limits=made, role=role)).secret
 
     async def differences(self) -> list[counters.Difference]:
         async with self.connected() as connection:
@@ -144,21 +154,13 @@ class Server:
     def client(self, secret: str) -> Client:
         return Client(url=self.url, key=secret)
 
-    async def _start(self, *arguments: str, door: int | None = None) -> Process:
-        """A command; with a `door` it serves that socket, beside the database that runs."""
-        beside = (
-            {}
-            if door is None
-            else {
-                listening.DESCRIPTOR: str(door),
-                "PARALLAX_DATABASE_URL": self.place.url(DATABASE),
-            }
-        )
+    async def _start(self, *arguments: str, door: int | None = None, **more: str) -> Process:
+        """A command, which inherits the `door`."""
         return await create_subprocess_exec(
             *PARALLAX,
             *arguments,
             cwd=REPOSITORY,
-            env=self.environment | beside,
+            env=self.environment | more,
             pass_fds=() if door is None else (door,),
             stdin=DEVNULL,
             stdout=PIPE,
@@ -167,7 +169,7 @@ class Server:
 
     async def _listen(self, process: Process) -> None:
         async for line in process.stderr:
-            told = _read(line.decode())
+            told = _read(line.decode()) | {"of": process.pid}
             if _fault(told):
                 print(told.get("stack", told))  # noqa: T201 - shown when the test fails
             async with self._news:
