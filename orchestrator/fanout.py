@@ -24,18 +24,20 @@ LOCK = """
 SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(%(lock)s) AS mine
 """
 
-# A key's window is for its async children: sync ones never were in its queue. A lane has room while
-# it has fewer than twice its limit queued or retrying (with a rate, twice what that lets start in
-# two seconds, if it is less); one that is paused or cut off has none, and one whose breaker asks
-# for a probe has it for one parent.
+# A key's window is for its async children: sync ones never were in its queue. Nor does it count
+# what is ready in lanes that are shut or have a rate (`stuck`): their own windows bound that, and
+# one such lane would keep the key's other work back. A lane has room while it has fewer than twice
+# its limit queued or retrying (with a rate, what that lets start in two seconds, if it is less);
+# one that is paused or cut off has none, and one whose breaker asks for a probe has it for one
+# parent.
 #
 # Which of a key's parents may leave is decided by its strands, so that nobody looks past a parent
 # whose lanes are full or shut; no more of a strand are looked at than its lanes have room for, or
 # the first strand would crowd out the others. Of all keys' parents those leave first whose key has
-# least in flight for its weight, with what of its own goes before them. Beyond the window of a lane, never of a shut one, may go
-# (`past`, in windows): the first parent of a key with nothing in flight, or wide parents would
-# never leave; and the first of the key's strand that none has left for longest, ten seconds at
-# least, or those that go round it would keep it waiting for ever.
+# least in flight for its weight, counting what of its own goes before them. Beyond the window of a
+# lane, never of a shut one, may go (`past`, in windows): the first parent of a key with nothing in
+# flight, or wide parents would never leave; and the first of the key's strand that none has left
+# for longest, ten seconds at least, or those that go round it would keep it waiting for ever.
 #
 # Inside a key the best priority goes first, then the oldest; each tenth pick (counted in `fanned`)
 # is the oldest whatever its priority: `turn` says where the best and the oldest come in.
@@ -45,6 +47,7 @@ SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(
 FAN_OUT = """
 WITH lane_room AS MATERIALIZED (
   SELECT l.id, CASE WHEN shut THEN 0 ELSE own.window END AS extra,
+         shut OR l.rate IS NOT NULL OR l.not_before > now() AS slow,
          CASE WHEN shut AND (l.paused_at IS NOT NULL OR l.open_until > now()) THEN 0
               WHEN shut THEN least(1, l.allowed) - coalesce(x.queued + x.retrying + x.processing, 0)
               ELSE own.window - coalesce(x.queued + x.retrying, 0) END AS room
@@ -52,7 +55,7 @@ WITH lane_room AS MATERIALIZED (
   LEFT JOIN lane_load x ON x.lane_id = l.id
   CROSS JOIN LATERAL (
     SELECT l.paused_at IS NOT NULL OR l.open_until IS NOT NULL AS shut,
-           2 * least(l.allowed, 1 + floor(2 * l.rate))::int AS window) AS own
+           2 * least(l.allowed, 1 + ceil(l.rate))::int AS window) AS own
 ), full_lanes AS MATERIALIZED (
   SELECT coalesce(array_agg(id) FILTER (WHERE room <= 0), '{}') AS soft,
          coalesce(array_agg(id) FILTER (WHERE room + extra <= 0), '{}') AS hard,
@@ -62,20 +65,41 @@ WITH lane_room AS MATERIALIZED (
           LEFT JOIN lane_room r ON r.id = n) AS room_of,
          extract(epoch FROM clock_timestamp())::float8 AS clock
   FROM lane_room
+), stuck AS MATERIALIZED (
+  SELECT i.key_id, sum(i.queued - i.sync_queued)::int AS n
+  FROM lane_room r
+  CROSS JOIN LATERAL (
+    SELECT key_id, queued, sync_queued FROM inflight WHERE lane_id = r.id AND ready OFFSET 0) AS i
+  WHERE r.slow
+  GROUP BY 1
+), looked_at AS MATERIALIZED (
+  (SELECT u.*, in_flight
+   FROM usage u
+   CROSS JOIN LATERAL (SELECT queued + processing + retrying
+                              - sync_queued - sync_processing - sync_retrying AS in_flight) AS own
+   WHERE u.open
+     AND (SELECT bool_or(room + 3 * extra > 0) FROM lane_room)
+     AND (in_flight = 0 OR (SELECT bool_or(room > 0) FROM lane_room)
+          OR u.fan_turn < (SELECT clock FROM full_lanes) - %(passed_over)s)
+   ORDER BY u.fan_turn
+   LIMIT %(look_keys)s)
+  UNION ALL
+  (SELECT u.*, in_flight
+   FROM usage u
+   CROSS JOIN LATERAL (SELECT queued + processing + retrying
+                              - sync_queued - sync_processing - sync_retrying AS in_flight) AS own
+   WHERE u.key_id = ANY(ARRAY(SELECT key_id FROM stuck)) AND NOT u.open AND u.depth > u.delayed
+     AND (SELECT bool_or(room > 0) FROM lane_room)
+   ORDER BY u.fan_turn
+   LIMIT %(look_keys)s)
 ), keys AS MATERIALIZED (
-  SELECT key_id, 2 * concurrency - used AS room, used = 0 AS idle, used, weight, fanned,
-         least(2 * concurrency - used, 1 + %(parents)s / count(*) OVER ())::int AS most,
-         row_number() OVER (ORDER BY used / weight, fan_served) AS pos
-  FROM (SELECT u.*, used
-        FROM usage u
-        CROSS JOIN LATERAL (SELECT queued + processing + retrying
-                                   - sync_queued - sync_processing - sync_retrying AS used) AS own
-        WHERE u.open
-          AND (SELECT bool_or(room + 3 * extra > 0) FROM lane_room)
-          AND (used = 0 OR (SELECT bool_or(room > 0) FROM lane_room)
-               OR u.fan_turn < (SELECT clock FROM full_lanes) - %(passed_over)s)
-        ORDER BY u.fan_turn
-        LIMIT %(look_keys)s) AS looked_at
+  SELECT key_id, own.window - used AS room, in_flight = 0 AS idle, in_flight, weight, fanned,
+         greatest(0, least(own.window - used, 1 + %(parents)s / count(*) OVER ()))::int AS most,
+         row_number() OVER (ORDER BY in_flight / weight, fan_served) AS pos
+  FROM looked_at
+  LEFT JOIN stuck USING (key_id)
+  CROSS JOIN LATERAL (
+    SELECT in_flight - coalesce(stuck.n, 0) AS used, 2 * concurrency AS window) AS own
 ), strands AS MATERIALIZED (
   SELECT k.key_id, s.strand, s.past,
          CASE WHEN s.past > 0 THEN 1
@@ -131,7 +155,7 @@ WITH lane_room AS MATERIALIZED (
     ORDER BY id
     LIMIT (k.most + k.fanned) / 10) AS o
 ), candidates AS MATERIALIZED (
-  SELECT id, lanes, pos, key_id, (used + before) / weight AS share,
+  SELECT id, lanes, pos, key_id, (in_flight + before) / weight AS share,
          CASE WHEN idle AND nth = 1 THEN greatest(past, 1) ELSE past END AS past
   FROM (SELECT *, row_number() OVER own AS nth, coalesce(sum(cells) OVER before_it, 0) AS before
         FROM (SELECT DISTINCT ON (key_id, id) * FROM picks ORDER BY key_id, id, turn) AS once

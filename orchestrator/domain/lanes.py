@@ -47,8 +47,9 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What the outcomes of one settle say of a lane.
 
-    `failures` are the transient ones, `throttled_at` is the latest claim among attempts answered
-    429 or 503, `not_before` the latest moment an upstream asked to wait for.
+    `failures` are the transient ones but for 429s: who throttles is alive. `throttled_at` is the
+    latest claim among attempts answered 429 or 503, `not_before` the latest moment an upstream
+    asked to wait for.
     """
 
     completed: int = 0
@@ -58,21 +59,34 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def after(lane: Lane, batch: Batch, now: datetime) -> Lane:
-    """The lane once these outcomes are known."""
-    lane = _adapted(_struck(lane, batch, now), batch, now)
+    """The lane once these outcomes are known.
+
+    A halving is a strike too, one however many calls were throttled: who only ever throttles is
+    left alone in the end.
+    """
+    halved = _halved(lane, batch)
+    lane = _struck(lane, batch, max(batch.failures, int(halved)), now)
+    lane = _adapted(lane, batch, now, halved=halved)
     return msgspec.structs.replace(lane, not_before=_latest(lane.not_before, batch.not_before))
 
 
-def _struck(lane: Lane, batch: Batch, now: datetime) -> Lane:
+def _halved(lane: Lane, batch: Batch) -> bool:
+    """Whether something was throttled that started after the last halving."""
+    if batch.throttled_at is None:
+        return False
+    return lane.halved_at is None or batch.throttled_at > lane.halved_at
+
+
+def _struck(lane: Lane, batch: Batch, strikes: int, now: datetime) -> Lane:
     """The breaker. What fails while it is open had started before: it says nothing new."""
     if batch.completed:
         return msgspec.structs.replace(lane, failures=0, open_until=None)
-    if not batch.failures or (lane.open_until and lane.open_until > now):
+    if not strikes or (lane.open_until and lane.open_until > now):
         return lane
     if lane.failures >= STRIKES:
         failures = lane.failures + 1
     else:
-        failures = min(STRIKES, lane.failures + batch.failures)
+        failures = min(STRIKES, lane.failures + strikes)
     lane = msgspec.structs.replace(lane, failures=failures)
     if failures < STRIKES:
         return lane
@@ -81,9 +95,9 @@ def _struck(lane: Lane, batch: Batch, now: datetime) -> Lane:
     return msgspec.structs.replace(lane, open_until=until)
 
 
-def _adapted(lane: Lane, batch: Batch, now: datetime) -> Lane:
-    """The adaptive limit: halved by what started after the last halving, grown by one a batch."""
-    if batch.throttled_at and (lane.halved_at is None or batch.throttled_at > lane.halved_at):
+def _adapted(lane: Lane, batch: Batch, now: datetime, *, halved: bool) -> Lane:
+    """The adaptive limit: halved, or grown by one a batch."""
+    if halved:
         half = max(1, lane.allowed // 2)
         return msgspec.structs.replace(lane, adaptive=half, good=0, halved_at=now)
     if lane.adaptive is None:

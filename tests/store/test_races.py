@@ -14,7 +14,7 @@ from admission.gate import Gate
 from admission.pace import Pace
 from admission.refusals import Refusal
 from orchestrator.fanout import fan_out
-from orchestrator.store import parents
+from orchestrator.store import parents, strands
 from tests import factories
 
 pytestmark = pytest.mark.anyio
@@ -28,6 +28,9 @@ class Queue:
 
     async def store(self, connection, entries) -> None:
         await parents.insert(connection, entries)
+
+    async def resumes(self, connection, keys) -> dict[int, float]:
+        return await strands.resumes(connection, keys)
 
 
 async def served(tasks, pool) -> Gate:

@@ -14,7 +14,7 @@ from orchestrator.domain import ids
 from orchestrator.domain.preflight import Jobs
 from orchestrator.fanout import fan_out
 from orchestrator.preflight import Asker, Crowded
-from orchestrator.store import parents
+from orchestrator.store import parents, strands
 from tests import factories
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +39,7 @@ class Shelf:
     """A record of parents without idempotency keys: none is known, and none comes again."""
 
     store = staticmethod(parents.insert)
+    resumes = staticmethod(strands.resumes)
     recall = again = join = None
 
 

@@ -170,7 +170,36 @@ async def test_a_lanes_rate_narrows_its_window(connection, owner):
     await factories.some_parents(connection, owner, [slow], n=30)
     for _ in range(3):
         await fan_out(connection)
-    assert len(await left(connection)) == 2 * (1 + 2)
+    assert len(await left(connection)) == 2 * (1 + 1)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "paused_at = now()",
+        "open_until = now() + interval '1 hour'",
+        "rate = 5",
+        "not_before = now() + interval '1 hour'",
+    ],
+)
+async def test_what_is_ready_in_a_lane_that_cannot_start_it_keeps_no_other_work_back(
+    connection, dead, sound, how
+):
+    """It left the queue before the lane was shut, or waits for its rate: the window is free."""
+    owner = await factories.key(connection, concurrency=10)
+    await factories.some_parents(connection, owner, [dead], n=40)
+    await fan_out(connection)
+    assert await fan_out(connection) == 0, "the key's window is full"
+    await factories.some_parents(connection, owner, [sound], n=15)
+    assert await fan_out(connection) == 0
+    await connection.execute(f"UPDATE lane SET {how} WHERE id = %s", [dead])
+    before = await left(connection)
+    while await fan_out(connection):
+        pass
+    lane = "SELECT lanes[1] FROM parent WHERE id = ANY(%s)"
+    after = [*(await left(connection) - before)]
+    rows = await (await connection.execute(lane, [after])).fetchall()
+    assert [lane for (lane,) in rows].count(sound) == 15
 
 
 async def busy(connection, owner, lane: int) -> None:

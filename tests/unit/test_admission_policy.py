@@ -37,6 +37,7 @@ usages = st.builds(
     promised=st.floats(0, 2_000),
     sync_promised=st.floats(0, 2_000),
     now=st.floats(900, 1_100),
+    resumes_in=st.none() | st.floats(0, 4_000),
 )
 
 
@@ -177,16 +178,31 @@ def test_those_told_the_longest_come_back_apart():
 def test_those_refused_together_are_told_one_after_the_other(usage, times):
     """Each refusal for the same room says no less than the one before it."""
     usage = usage._replace(waiting=usage.capacity, reservations={}, drain_per_second=2.0)
-    usage = usage._replace(promised=0.0)
+    told = _told(usage._replace(promised=0.0, resumes_in=None), times)
+    assert told == sorted(told)
+    assert told[0] == 1
+    assert told[-1] == min(60, math.ceil(times / 2))
+
+
+@given(usages, st.integers(2, 50), st.integers(0, 50))
+def test_a_queue_that_is_to_move_again_says_when(usage, times, seconds):
+    """However fast it moved before; those refused together still come one after the other."""
+    usage = usage._replace(waiting=usage.capacity, reservations={}, promised=0.0)
+    told = _told(usage._replace(resumes_in=float(seconds)), times)
+    assert told == sorted(told)
+    assert told[0] == seconds + 1
+    assert told[-1] == seconds + max(1, math.ceil(times / 10))
+
+
+def _told(usage: Usage, times: int) -> list[int]:
+    """The seconds told to so many who are refused a place one after the other."""
     told = []
     for _ in range(times):
         decision = decide(Demand(1), usage)
         assert isinstance(decision, Refused)
         usage = decision.usage
         told.append(decision.refusal.retry_after_seconds)
-    assert told == sorted(told)
-    assert told[0] == 1
-    assert told[-1] == min(60, math.ceil(times / 2))
+    return told
 
 
 def test_the_wait_follows_the_measured_rate():

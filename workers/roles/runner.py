@@ -24,8 +24,8 @@ LARGEST_CLAIM = 200
 REMEMBERED_PARENTS = 2_000
 GATHER_SECONDS = 0.005
 """How long a busy runner waits for more slots before it claims for the few it has."""
-SHORTEST_SECONDS = 0.01
-"""Rest at least this long after a claim that brought nothing, or many short rests would spin."""
+SHORTEST_SECONDS = 0.05
+"""Rest at least this long after a claim that brought nothing: fast rates are served in handfuls."""
 START_SECONDS = 0.15
 """A child of a lane with a rate starts within this of its claim, or another time.
 

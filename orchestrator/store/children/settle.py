@@ -75,8 +75,9 @@ WITH outcome AS MATERIALIZED (
        (SELECT count(*) FROM locked) AS held
   WHERE c.parent_id = o.parent_id AND c.ordinal = o.ordinal AND c.claim = o.claim
   RETURNING c.parent_id, c.ordinal, c.state, c.lane_id, c.charged,
-            o.state = 'retrying' OR (o.state = 'failed' AND o.error ->> 'retryable' = 'true')
-              AS transient,
+            o.code IS DISTINCT FROM 429
+              AND (o.state = 'retrying'
+                   OR (o.state = 'failed' AND o.error ->> 'retryable' = 'true')) AS broken,
             CASE WHEN o.state IN ('retrying', 'failed') AND o.code IN (429, 503)
                  THEN c.claimed_at END AS throttled_at,
             now() + nullif(o.not_before, 0) * interval '1 second' AS not_before
@@ -112,7 +113,7 @@ WITH outcome AS MATERIALIZED (
   RETURNING p.id, p.done = p.total AS ended
 ), told AS MATERIALIZED (
   SELECT lane_id, count(*) FILTER (WHERE state = 'completed') AS completed,
-         count(*) FILTER (WHERE transient) AS failures, max(throttled_at) AS throttled_at,
+         count(*) FILTER (WHERE broken) AS failures, max(throttled_at) AS throttled_at,
          max(not_before) AS not_before
   FROM settled
   GROUP BY 1
@@ -124,8 +125,11 @@ WITH outcome AS MATERIALIZED (
   FROM told t
   JOIN lane l ON l.id = t.lane_id
   CROSS JOIN LATERAL (
-    SELECT CASE WHEN t.completed > 0 OR l.open_until > now() THEN 0 ELSE t.failures END AS strikes,
-           coalesce(t.throttled_at > coalesce(l.halved_at, '-infinity'), false) AS halved) AS new
+    SELECT coalesce(t.throttled_at > coalesce(l.halved_at, '-infinity'), false) AS halved) AS half
+  CROSS JOIN LATERAL (
+    SELECT half.halved,
+           CASE WHEN t.completed > 0 OR l.open_until > now() THEN 0
+                ELSE greatest(t.failures, half.halved::int) END AS strikes) AS new
   WHERE new.strikes > 0 OR new.halved OR t.not_before IS NOT NULL
      OR (t.completed > 0
          AND (l.failures <> 0 OR l.open_until IS NOT NULL OR l.adaptive IS NOT NULL))
