@@ -9,8 +9,9 @@ from hypothesis.stateful import rule
 from orchestrator.fanout import fan_out
 from orchestrator.store import parents
 from orchestrator.submission import Accepted
-from tests.stateful.deciding import Held, explained, may_leave
+from tests.stateful.deciding import Held, explained, is_full, is_refused
 from tests.stateful.furnishing import Furnished
+from tests.stateful.rooms import may_leave, within_windows
 from tests.stateful.strategies import (
     Asking,
     asked,
@@ -23,6 +24,12 @@ from tests.stateful.strategies import (
     prompt_plans,
 )
 
+# However slow this run, nobody is passed over for long but by a rule.
+YOUNG = "UPDATE strand SET since = extract(epoch FROM clock_timestamp()) WHERE waiting"
+AGED = """
+WITH looked_at AS (UPDATE usage SET fan_turn = 0)
+UPDATE strand SET since = extract(epoch FROM clock_timestamp()) - 3600 WHERE waiting
+"""
 both_doors = st.tuples(st.booleans(), st.booleans())
 
 
@@ -39,9 +46,11 @@ class Admitting(Furnished):
     def ask(self, some: Sequence[Asking]) -> list[Any]:
         """What each is told; in some order the model says the same."""
         told = self.world.run(self.world.ask_all(self.keys, some, self.surfaces))
-        lanes = {(lane.surface, lane.country): lane.id for lane in self.lane_rows()}
+        lanes = self.places()
         rows = explained(self.rows, told, lanes)
         assert rows is not None, (self.rows, told)
+        if len(told) == 1 and is_full(told[0].told):
+            assert is_refused(told[0].told, self.rows, told[0].key)
         self.rows = rows
         return [one.told for one in told]
 
@@ -77,15 +86,24 @@ class Admitting(Furnished):
         came = [told for told in self.ask(some) if isinstance(told, Accepted | Held)]
         assert len(came) == free
 
-    @rule(both=st.booleans(), parents=st.sampled_from([1, 50]))
-    def fan_out(self, both, parents) -> None:
-        """One or two at once: together they make each child once, and something moves if it may."""
-        lanes = self.lanes()
-        leaving = any(may_leave(self.rows, key.id, key.limits, lanes) for key in self.keys)
+    @rule(
+        both=st.booleans(),
+        parents=st.sampled_from([1, 50]),
+        aged=st.sampled_from([False, False, True]),
+    )
+    def fan_out(self, both, parents, *, aged=False) -> None:
+        """One or two at once: together they make each child once, and something moves if it may.
+
+        Perhaps they have all been passed over for long.
+        """
+        aged = aged and not both
+        self.world.execute(AGED if aged else YOUNG)
+        leaving = any(may_leave(self.rows, key.id, key.limits, aged=aged) for key in self.keys)
         rounds = [self.world.bare(fan_out, parents=parents) for _ in range(1 + both)]
         born = sum(self.world.run(gathered(rounds)))
         seen = self.look()
         left = [one for one in self.rows.live() if seen.parents[one].state != "queued"]
         moved = [one for one in left if self.rows.parents[one].state == "queued"]
-        assert born == sum(self.rows.fan_out(parent) for parent in moved)
         assert bool(moved) == leaving
+        within_windows(self.rows, moved, self.limits, aged=aged)
+        assert born == sum(self.rows.fan_out(parent) for parent in moved)

@@ -29,6 +29,20 @@ UNION ALL SELECT 'lane, async', l.id, x.processing - x.sync_processing, l.concur
           JOIN lane_load x ON x.lane_id = l.id
           WHERE x.processing - x.sync_processing > l.concurrency - (l.concurrency >= 4)::int
 """
+# What runs in a lane whose breaker has not closed started before it opened, but for one probe.
+OUT_OF_PLACE = """
+SELECT 'probes', id, n, 1
+FROM lane l
+CROSS JOIN LATERAL (
+  SELECT count(*)::int AS n FROM child
+  WHERE lane_id = l.id AND state = 'processing' AND claimed_at >= l.open_until) AS started
+WHERE l.open_until <= now() AND n > 1
+UNION ALL SELECT 'adaptive', id, adaptive, good FROM lane
+          WHERE adaptive NOT BETWEEN 1 AND concurrency - 1 OR good NOT BETWEEN 0 AND adaptive - 1
+UNION ALL SELECT 'tokens', l.id, floor(tokens)::int, floor(rate)::int
+          FROM lane l JOIN lane_pace p ON p.lane_id = l.id
+          WHERE tokens < -1e-6 OR tokens > greatest(1, rate)
+"""
 FORGOTTEN = """
 SELECT id, key_id FROM parent p
 WHERE mode = 'sync' AND finished_at IS NULL
@@ -73,7 +87,7 @@ async def audit(url: str, faults: list[Any], done: asyncio.Event) -> int:
         while not done.is_set():
             async with connection.transaction():
                 faults += await counters.differences(connection)
-                for check in (PAST_A_LIMIT, NOT_ADDING_UP, FORGOTTEN):
+                for check in (PAST_A_LIMIT, OUT_OF_PLACE, NOT_ADDING_UP, FORGOTTEN):
                     faults += await (await connection.execute(check)).fetchall()
             audits += 1
             await asyncio.sleep(0.02)

@@ -41,7 +41,7 @@ class Batching(Grouping):
         """Alone, or two at the same moment through one or both doors."""
         batches = [self.shaped(shape) for shape in some]
         told = self.world.run(gathered(self.world.batch(one, self.surfaces) for one in batches))
-        lanes = {(lane.surface, lane.country): lane.id for lane in self.lane_rows()}
+        lanes = self.places()
         orders = permutations(zip(batches, told, strict=True))
         rows = next(filter(None, (_after(self.rows, order, lanes) for order in orders)), None)
         assert rows is not None, (self.rows, batches, told)

@@ -1,5 +1,6 @@
 """What is judged after each step: rows that agree with each other, ends, and limits."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from tests.stateful.records import SYNC_FIRST, Cell, ChildRow, ParentRow
 from tests.stateful.rows import Rows
 
 RUNNING = ChildState.PROCESSING
+ROUNDING = 1e-6
 ENDS = {"completed", "failed", "canceled", "expired"}
 Ends = Mapping[tuple[UUID, int], datetime]
 """When a run of a parent ended."""
@@ -36,6 +38,16 @@ def within_admission(before: Rows, after: Rows, limits: Mapping[int, Limits]) ->
         assert after.depth(key) <= max(before.depth(key), most.queue_capacity)
         assert after.sync_running(key, sync) <= max(before.sync_running(key, sync), sync)
         assert after.unfinished(key) <= max(before.unfinished(key), 2 * sync)
+
+
+def paced(lane: Lane, after: Lane, n: int, clocks: tuple[float, float]) -> None:
+    """So many started between these moments, each for a token, and there were as many."""
+    began, ended = clocks
+    assert n <= math.floor(lane.tokens(ended))
+    assert began <= after.bucket.filled_at <= ended
+    tokens, most = after.bucket.tokens, lane.tokens(after.bucket.filled_at) - n
+    assert lane.tokens(began) - n - ROUNDING <= tokens <= most + ROUNDING
+    assert tokens >= -ROUNDING
 
 
 def within_limits(

@@ -1,23 +1,19 @@
-"""What may happen to the rows: who is admitted and told what, who may leave a queue, who start."""
+"""What may happen to the rows: who is admitted, and told what."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from admission.keys import Key
-from admission.limits import Limits
+from admission.policy import LONGEST_WAIT_SECONDS, SPREAD_SECONDS
 from admission.refusals import Refusal, RefusalCode, Watch
 from orchestrator.domain.plan import Plan, encode
-from orchestrator.domain.states import ChildState, ParentState
+from orchestrator.domain.states import ParentState
 from orchestrator.store.parents import Caller
 from orchestrator.submission import Accepted, Conflict, Replayed
 from tests.stateful.checks import Seen
-from tests.stateful.lanes import Lane
-from tests.stateful.records import CallerRow, ChildRow, ParentRow
+from tests.stateful.records import CallerRow, ParentRow
 from tests.stateful.rows import Rows
-
-WAITING = ChildState.QUEUED, ChildState.RETRYING
-RUNNING = ChildState.PROCESSING
 
 
 class Held(NamedTuple):
@@ -103,9 +99,16 @@ def no_place(rows: Rows, key: Key, places: int = 1) -> Refusal:
     return Refusal(code, watch, key.limits.queue_capacity, taken.depth, places, 0, taken)
 
 
+def is_full(told: object) -> bool:
+    """Whether it was told that a queue has no room."""
+    return isinstance(told, Refusal) and told.watch is Watch.ADMISSION_QUEUE
+
+
 def is_refused(told: object, rows: Rows, key: Key) -> bool:
-    """Whether it was told that there is no room for one."""
-    return isinstance(told, Refusal) and fits(no_place(rows, key), told)
+    """Whether it was told that there is no room for one; when lanes keep it, not to hurry."""
+    patient = LONGEST_WAIT_SECONDS - SPREAD_SECONDS if rows.stuck(key.id) else 0
+    refused = isinstance(told, Refusal) and fits(no_place(rows, key), told)
+    return refused and told.retry_after_seconds >= patient
 
 
 def fits(answer: Told, told: Told) -> bool:
@@ -133,39 +136,3 @@ def _taken_in(rows: Seen, one: Asked, lanes: Mapping[tuple[str, str], int]) -> S
     if one.caller and (new or waits):
         rows.wait(one.caller.id, CallerRow(one.key.id, one.told.parent, one.caller.node))
     return rows
-
-
-def may_leave(rows: Rows, key: int, limits: Limits, lanes: Mapping[int, Lane]) -> bool:
-    """Whether some parent of this key has room to leave its queue for.
-
-    An idle key may fill a lane to four times its limit, so that its first parent ever leaves. What
-    was waited for from the first never was in a queue: it fills lanes, but no key.
-    """
-    used = rows.by_key(*WAITING, RUNNING, sync=False)[key]
-    load = rows.by_lane(*WAITING)
-    full = {n for n, lane in lanes.items() if load[n] >= lane.limit * (2 if used else 4)}
-    room = used < 2 * limits.concurrency
-    return room and any(full.isdisjoint(parent.ahead) for parent in rows.queue(key))
-
-
-def may_start(
-    rows: Rows, limits: Mapping[int, Limits], lanes: Mapping[int, Lane]
-) -> list[ChildRow]:
-    """Queued children with room in their lane (`lanes` has those served) and their key."""
-    in_lane, async_in_lane = rows.by_lane(RUNNING), rows.by_lane(RUNNING, sync=False)
-    of_key, async_of_key = rows.by_key(RUNNING), rows.by_key(RUNNING, sync=False)
-
-    def may(child: ChildRow) -> bool:
-        lane, own = lanes.get(child.lane, Lane(0)), limits[child.key]
-        if in_lane[child.lane] >= lane.most:
-            return False
-        if of_key[child.key] >= own.concurrency + own.sync_limit:
-            return False
-        return child.sync or (
-            async_in_lane[child.lane] < lane.most_async
-            and async_of_key[child.key] < own.concurrency
-        )
-
-    return [
-        child for child in rows.children.values() if child.state is ChildState.QUEUED and may(child)
-    ]

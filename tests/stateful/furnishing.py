@@ -2,7 +2,7 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -12,18 +12,20 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from admission import keys
 from admission.keys import Key
 from admission.limits import Limits
-from orchestrator.store import lanes, nodes, surfaces
+from orchestrator.domain import lanes as domain
+from orchestrator.store import nodes, surfaces
 from orchestrator.store.children import Fence
 from orchestrator.store.nodes import NewNode
-from orchestrator.surfaces import SurfaceDescriptor
+from orchestrator.surfaces import RegionLimits, SurfaceDescriptor, per_second
+from tests.stateful import looking
 from tests.stateful.checks import Seen
-from tests.stateful.lanes import Breaker, Lane
+from tests.stateful.lanes import Lane
 from tests.stateful.strategies import (
     FIRST_LIMITS,
     MOST,
     SURFACES,
+    described,
     descriptor,
-    few,
     indexes,
     pick,
     some_limits,
@@ -52,15 +54,12 @@ class Furnished(RuleBasedStateMachine):
         self.gone: set[int] = set()
         self.held: list[Fence] = []
         self.ends: Counter[UUID] = Counter()
-        self.surfaces = {
-            name: descriptor(name, most, {})
-            for name, most in zip(SURFACES, FIRST_LIMITS, strict=True)
-        }
+        self.surfaces: dict[str, SurfaceDescriptor] = {}
         world.run(world.open())
         for door in world.doors:
             self.keep_alive(Node(door.node, API))
-        for name in SURFACES:
-            self.register(self.surfaces[name])
+        for name, most in zip(SURFACES, FIRST_LIMITS, strict=True):
+            self.register(descriptor(name, RegionLimits(concurrency=most)))
 
     def on(self, work: Any, *args: Any, **named: Any) -> Any:
         return self.world.run(self.world.on(work, *args, **named))
@@ -69,28 +68,38 @@ class Furnished(RuleBasedStateMachine):
         return self.world.run(self.world.bare(work, *args, **named))
 
     def look(self) -> Seen:
-        return self.world.run(self.world.look())
+        seen = self.world.run(self.world.look())
+        self.meet(seen.lanes)
+        return seen
 
     @property
     def limits(self) -> dict[int, Limits]:
         return {key.id: key.limits for key in self.keys}
 
-    def lane_rows(self) -> Sequence[lanes.LaneRow]:
-        return self.bare(lanes.all_lanes)
+    def meet(self, seen: Mapping[int, Lane]) -> None:
+        """Lanes are made by whoever needs them first, with what is configured then."""
+        for n in seen.keys() - self.rows.lanes.keys():
+            self.rows.lanes[n] = self.fresh(seen[n])
+
+    def fresh(self, lane: Lane) -> Lane:
+        limits = self.surfaces[lane.surface].limits(lane.country)
+        learned = domain.Lane(concurrency=limits.concurrency)
+        return lane._replace(learned=learned, rate=per_second(limits.rate), paused=False)
+
+    def places(self) -> dict[tuple[str, str], int]:
+        """The lane of each surface and country there is one of."""
+        self.meet(self.bare(looking.lanes_of))
+        return {(lane.surface, lane.country): n for n, lane in self.rows.lanes.items()}
 
     def lanes(self, served: Sequence[str] = SURFACES) -> dict[int, Lane]:
-        """What may run in the lanes of these surfaces."""
-        return {
-            lane.id: Lane(lane.concurrency, self.rows.breakers.get(lane.id, Breaker()))
-            for lane in self.lane_rows()
-            if lane.surface in served
-        }
+        """Those of these surfaces."""
+        return {n: lane for n, lane in self.rows.lanes.items() if lane.surface in served}
 
     @rule(
         change=st.one_of(
             st.tuples(st.just("key"), some_limits),
             st.tuples(st.just("limits"), st.tuples(indexes, some_limits)),
-            st.tuples(st.just("surface"), st.tuples(st.sampled_from(SURFACES), few, few)),
+            st.tuples(st.just("surface"), described),
             st.tuples(st.just("node"), some_surfaces),
         )
     )
@@ -101,8 +110,8 @@ class Furnished(RuleBasedStateMachine):
             case "limits", (index, limits):
                 place, allowed = index % len(self.keys), self.allowed(limits)
                 self.keys[place] = self.on(keys.set_limits, self.keys[place], allowed)
-            case "surface", (name, most, of_gb):
-                self.register(descriptor(name, most, {"GB": of_gb}))
+            case "surface", surface:
+                self.register(surface)
             case "node", serving if len(self.nodes) < MOST:
                 self.new_node(serving)
 
@@ -120,6 +129,8 @@ class Furnished(RuleBasedStateMachine):
     def register(self, surface: SurfaceDescriptor) -> None:
         self.surfaces[surface.name] = surface
         self.on(surfaces.register, [surface])
+        for n, lane in self.lanes([surface.name]).items():
+            self.rows.lanes[n] = lane.configured(surface.limits(lane.country))
 
     def new_node(self, serving: Sequence[str]) -> None:
         new = NewNode("test", 1, 8, tuple(serving))
@@ -134,6 +145,7 @@ class Furnished(RuleBasedStateMachine):
 
     def pause(self) -> None:
         self.world.pause()
+        self.rows.lanes = {n: lane.pinned() for n, lane in self.rows.lanes.items()}
 
     def end(self, parents: Iterable[UUID]) -> None:
         """These have ended; whoever is answered now goes."""

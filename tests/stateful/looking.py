@@ -7,10 +7,11 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection, IsolationLevel
 from psycopg.rows import dict_row
 
+from orchestrator.domain import lanes
 from orchestrator.domain.states import ChildState, ParentState
 from orchestrator.store import counters
 from tests.stateful.checks import Seen
-from tests.stateful.lanes import Breaker
+from tests.stateful.lanes import Bucket, Lane
 from tests.stateful.records import CallerRow, ChildRow, ParentRow, Reserved
 
 PARENTS = """
@@ -26,21 +27,29 @@ LEFT JOIN parent_group g ON g.id = p.group_id
 """
 CHILDREN = """
 SELECT parent_id, ordinal, key_id, lane_id, priority, state, attempt, lost, claim, node,
-       coalesce(cardinality(log), 0), result::text, error ->> 'code',
-       coalesce(run_at <= now(), false), stop, cancel_requested_at IS NOT NULL, charged,
-       started_at IS NOT NULL
+       CASE WHEN claim IS NOT NULL THEN claimed_at END, coalesce(cardinality(log), 0),
+       result::text, error ->> 'code', coalesce(run_at <= now(), false), stop,
+       cancel_requested_at IS NOT NULL, charged, started_at IS NOT NULL
 FROM child
 """
 CALLERS = "SELECT id, key_id, parent_id, node FROM sync_wait"
 RESERVATIONS = """
 SELECT id, key_id, places FROM reservation WHERE expires_at > now() AND places > 0
 """
-BREAKERS = """
-SELECT id, failures, CASE WHEN open_until IS NULL THEN 'closed'
-                          WHEN open_until > now() THEN 'open' ELSE 'half open' END
-FROM lane
-WHERE failures <> 0 OR open_until IS NOT NULL
+# A bucket that nothing was taken of since the server started is empty as of then.
+LANES = """
+SELECT l.id, l.surface, l.country, l.rate, l.paused_at IS NOT NULL,
+       CASE WHEN p.filled_at > s.started THEN p.tokens ELSE 0 END,
+       greatest(p.filled_at, s.started), l.concurrency, l.limited, l.adaptive, l.good, l.halved_at,
+       l.failures, l.open_until, l.not_before, l.allowed
+FROM lane l
+LEFT JOIN lane_pace p ON p.lane_id = l.id
+CROSS JOIN (SELECT extract(epoch FROM pg_postmaster_start_time())::float8 AS started) AS s
 """
+LEARNED = (
+    *("concurrency", "limited", "adaptive", "good", "halved_at"),
+    *("failures", "open_until", "not_before"),
+)
 
 
 async def seen(connection: AsyncConnection) -> Seen:
@@ -60,9 +69,20 @@ async def seen(connection: AsyncConnection) -> Seen:
             seen.callers[caller] = CallerRow(*rest)
         for reservation, *rest in await rows(connection, RESERVATIONS):
             seen.reservations[reservation] = Reserved(*rest)
-        for lane, *rest in await rows(connection, BREAKERS):
-            seen.breakers[lane] = Breaker(*rest)
+        seen.lanes = await lanes_of(connection)
     return seen
+
+
+async def lanes_of(connection: AsyncConnection) -> dict[int, Lane]:
+    """Every lane, by its id."""
+    return {row[0]: _lane(*row[1:]) for row in await rows(connection, LANES)}
+
+
+def _lane(surface: str, country: str, rate: float | None, *columns: Any) -> Lane:
+    paused, tokens, filled_at, *learned, allowed = columns
+    remembered = lanes.Lane(**dict(zip(LEARNED, learned, strict=True)))
+    assert remembered.allowed == allowed
+    return Lane(surface, country, remembered, rate, paused, Bucket(tokens, filled_at))
 
 
 def _parent(*, state: str, lanes: list[int], todo: list[int] | None, **columns: Any) -> ParentRow:

@@ -6,10 +6,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
 from admission import usage
+from orchestrator.surfaces import RegionLimits
 from tests.stateful import checks, snapshots
 from tests.stateful.living import Living
-from tests.stateful.strategies import SURFACES, asked, doors, indexes, some_limits
+from tests.stateful.strategies import (
+    SURFACES,
+    asked,
+    described,
+    descriptor,
+    doors,
+    indexes,
+    some_limits,
+)
 
+FEW_ROUNDS = 4
 MANY_ROUNDS = 300
 
 
@@ -17,14 +27,17 @@ class Machine(Living):
     """Everything, against the model of `tests.stateful.model`."""
 
     @initialize(
-        some=st.lists(some_limits, min_size=1, max_size=3), work=st.lists(asked, max_size=6)
+        some=st.lists(some_limits, min_size=1, max_size=3),
+        surface=described,
+        work=st.lists(asked, max_size=6),
     )
-    def begin(self, some, work) -> None:
+    def begin(self, some, surface, work) -> None:
         """In the middle of a day: often something runs already."""
         for limits in some:
             self.new_key(limits)
         self.new_node(SURFACES)
         self.new_node(SURFACES[1:])
+        self.register(surface)
         if work:
             self.submit(work, then=True)
             self.claim(0, 4)
@@ -34,7 +47,7 @@ class Machine(Living):
     def snapshot(self, index, door) -> None:
         key = self.key(index)
         taken = self.world.run(self.world.snapshot(door, key))
-        snapshots.true(taken, key, self.rows, self.lane_rows())
+        snapshots.true(taken, key, self.rows)
         assert self.on(usage.taken, key.id) == self.rows.taken(key.id, key.limits)
 
     @invariant()
@@ -43,7 +56,7 @@ class Machine(Living):
         assert seen.parents == self.rows.parents
         assert seen.children == self.rows.children
         assert seen.callers == self.rows.callers
-        assert seen.breakers == self.rows.breakers
+        assert seen.lanes == self.rows.lanes
         checks.consistent(seen)
         checks.attended(seen)
         checks.within_admission(self.before, seen, self.limits)
@@ -58,9 +71,13 @@ class Machine(Living):
         self.dead |= {node.id for node in self.nodes}
         self.nodes.clear()
         self.new_node(SURFACES)
-        for _ in range(MANY_ROUNDS):
+        self.fan_out(both=False, parents=50, aged=True)
+        self.resume_all()
+        for n in range(MANY_ROUNDS):
+            if n == FEW_ROUNDS:
+                self.lift_rates()
             self.rescue(300)
-            self.pauses_end()
+            self.spare(breakers=True, upstreams=True, tokens=99.0)
             self.stage(hours=True)
             self.release(hours=True)
             self.fan_out(both=False, parents=50)
@@ -72,6 +89,17 @@ class Machine(Living):
         self.count_groups()
         self.world.run(self.world.ended())
         self.the_rows_are_as_the_model_says()
+
+    def resume_all(self) -> None:
+        for lane in self.rows.lanes.values():
+            if lane.paused:
+                self.operate((lane.surface, lane.country), ["resume"])
+
+    def lift_rates(self) -> None:
+        """A token a round would take long."""
+        for name, surface in self.surfaces.items():
+            if surface.rate or any(own.rate for own in surface.regions.values()):
+                self.register(descriptor(name, RegionLimits(concurrency=surface.concurrency)))
 
     def teardown(self) -> None:
         """All ends, unless something went wrong already: that is what is to be told."""

@@ -7,6 +7,7 @@ follows from the choice is said here, so that after each step the rows can be co
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from orchestrator.domain.states import ChildState, ParentState
@@ -20,11 +21,10 @@ from orchestrator.store.children import (
     Retry,
 )
 from orchestrator.store.children.rescue import LOST_LIMIT
-from orchestrator.store.children.settle import STRIKES
 from tests.stateful.ends import stopped
-from tests.stateful.lanes import Breaker
 from tests.stateful.records import SYNC_FIRST, CallerRow, Cell, ChildRow, ParentRow
 from tests.stateful.steered import Steered
+from tests.stateful.telling import Told, batches
 
 CALLED_OFF = "canceled"
 """What becomes of the rest of a parent of which enough cells are completed."""
@@ -63,7 +63,7 @@ class Model(Steered):
             self.children[parent, ordinal] = ChildRow(row.key, lane, priority)
         return len(row.ordinals)
 
-    def claim(self, node: int, token: int, claimed: Iterable[Claimed]) -> None:
+    def claim(self, node: int, token: int, claimed: Iterable[Claimed], at: datetime) -> None:
         for child in claimed:
             cell = (child.parent_id, child.ordinal)
             row = self.children[cell]
@@ -75,19 +75,20 @@ class Model(Steered):
                 attempt=row.attempt + 1,
                 claim=token,
                 node=node,
+                claimed=at,
                 started=True,
             )
 
-    def settle(self, outcomes: Sequence[Outcome]) -> tuple[int, set[UUID]]:
+    def settle(self, outcomes: Sequence[Outcome], now: datetime) -> tuple[int, set[UUID]]:
         """How many outcomes count (the first of a living fence), and the parents that end."""
         found = {outcome.fence: outcome for outcome in reversed(outcomes)}
         counted = {fence: one for fence, one in found.items() if self._holds(fence)}
         enough = self._enough(counted.values())
         ends = defaultdict[UUID, Counter[str]](Counter)
-        strikes: list[tuple[int, Outcome]] = []
+        spoken: list[Told] = []
         for (parent, ordinal, _), outcome in counted.items():
             child = self.children[parent, ordinal]
-            strikes.append((child.lane, outcome))
+            spoken.append(Told(child.lane, child.claimed, outcome))
             settled = _settled(child, outcome, CALLED_OFF if parent in enough else None)
             self.children[parent, ordinal] = settled
             self._charge(parent, settled.charged)
@@ -100,7 +101,8 @@ class Model(Steered):
                     ends[parent].update([] if child.claim else [CALLED_OFF])
             row = self.parents[parent]
             self.parents[parent] = row._replace(stop=row.stop or CALLED_OFF)
-        self._strike(strikes)
+        for lane, batch in batches(spoken, now).items():
+            self.lanes[lane] = self.lanes[lane].told(batch, now)
         return len(counted), {parent for parent, n in ends.items() if self.roll(parent, n)}
 
     def _holds(self, fence: Fence) -> bool:
@@ -121,20 +123,6 @@ class Model(Steered):
         row = self.parents[parent]
         self.parents[parent] = row._replace(charged=row.charged + more)
 
-    def _strike(self, outcomes: Sequence[tuple[int, Outcome]]) -> None:
-        """Failures in a row open a breaker; a child that came home closes it."""
-        healthy = {lane for lane, outcome in outcomes if isinstance(outcome, Completed)}
-        failures = Counter(lane for lane, one in outcomes if isinstance(one, Retry | Failed))
-        for lane in healthy:
-            self.breakers.pop(lane, None)
-        for lane in failures.keys() - healthy:
-            before = self.breakers.get(lane, Breaker())
-            if before.state == "closed":
-                now = min(STRIKES, before.failures + failures[lane])
-                self.breakers[lane] = Breaker(now, "open" if now == STRIKES else "closed")
-            elif before.state == "half open":
-                self.breakers[lane] = Breaker(before.failures + 1, "open")
-
     def stage(self, cells: Iterable[Cell]) -> None:
         for cell in cells:
             row = self.children[cell]
@@ -147,7 +135,7 @@ class Model(Steered):
         came: Counter[str] = Counter()
         ends = defaultdict[UUID, Counter[str]](Counter)
         for cell in cells:
-            changed = _rescued(self.children[cell]._replace(claim=None, node=None))
+            changed = _rescued(self.children[cell].released())
             self.children[cell] = changed
             came[changed.state] += 1
             ends[cell[0]].update([changed.state] if changed.state.ended else [])
@@ -165,16 +153,16 @@ def _rescued(row: ChildRow) -> ChildRow:
 
 
 def _settled(row: ChildRow, outcome: Outcome, called_off: str | None) -> ChildRow:
-    row = row._replace(claim=None, node=None)
+    row = row.released()
     stop = row.stop or called_off
     match outcome:
         case Completed(_, capture, charge=charge):
             return row._replace(state=ChildState.COMPLETED, capture=capture, charged=charge)
-        case Failed(_, failure, _):
+        case Failed(_, failure):
             return row._replace(state=ChildState.FAILED, error=failure.code)
         case Retry() | GivenBack() if stop:
             return stopped(row, stop)
-        case Retry(_, _, delay, _):
+        case Retry(_, _, delay):
             due = delay == 0
             return row._replace(state=ChildState.RETRYING, logged=row.logged + 1, due=due)
         case GivenBack():

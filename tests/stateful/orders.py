@@ -16,7 +16,7 @@ from orchestrator import preflight
 from orchestrator.api import reading
 from orchestrator.domain.preflight import Jobs, Preflight
 from orchestrator.preflight import Asker, Crowded
-from orchestrator.store import group_actions, groups, steering
+from orchestrator.store import group_actions, groups, steering, strands
 from orchestrator.store.steering import (
     RETRYABLE,
     Again,
@@ -81,7 +81,7 @@ class Retry(NamedTuple):
             )
             if not isinstance(found, Again):
                 return found
-            admitted = await gate.enter(connection, Demand(self.key.id))
+            admitted = await gate.enter(connection, Demand(self.key.id), strands.resumes)
             if isinstance(admitted, Refusal):
                 return admitted
             await steering.again(connection, found)

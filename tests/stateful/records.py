@@ -1,7 +1,8 @@
 """A parent, a child, a caller and a reservation as rows, as far as the model knows them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from datetime import datetime
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from orchestrator.domain.states import ChildState, ParentState
@@ -60,7 +61,10 @@ class ParentRow(NamedTuple):
 
 
 class ChildRow(NamedTuple):
-    """A child; `stop` is what it is to end as, `asked` whether somebody asked for its cancel."""
+    """A child; `stop` is what it is to end as, `asked` whether somebody asked for its cancel.
+
+    One that runs has a `claim`, by a `node`, of a moment (`claimed`).
+    """
 
     key: int
     lane: int
@@ -70,6 +74,7 @@ class ChildRow(NamedTuple):
     lost: int = 0
     claim: int | None = None
     node: int | None = None
+    claimed: datetime | None = None
     logged: int = 0
     capture: str | None = None
     error: str | None = None
@@ -82,6 +87,10 @@ class ChildRow(NamedTuple):
     @property
     def sync(self) -> bool:
         return self.priority > SYNC_FIRST
+
+    def released(self) -> Self:
+        """It runs no more."""
+        return self._replace(claim=None, node=None, claimed=None)
 
 
 class CallerRow(NamedTuple):

@@ -10,24 +10,24 @@ from admission.limits import Limits
 from admission.refusals import Taken
 from orchestrator.domain.states import ChildState, ParentState
 from orchestrator.store.children import Fence
-from tests.stateful.lanes import Breaker
+from tests.stateful.lanes import Lane
 from tests.stateful.records import CallerRow, Cell, ChildRow, ParentRow, Reserved
 
 
 @dataclass(kw_only=True)
 class Rows:
-    """All rows of a moment. A breaker that never heard of a failure has none."""
+    """All rows of a moment."""
 
     parents: dict[UUID, ParentRow] = field(default_factory=dict)
     children: dict[Cell, ChildRow] = field(default_factory=dict)
     callers: dict[int, CallerRow] = field(default_factory=dict)
-    breakers: dict[int, Breaker] = field(default_factory=dict)
+    lanes: dict[int, Lane] = field(default_factory=dict)
     reservations: dict[UUID, Reserved] = field(default_factory=dict)
 
     def copy(self) -> Self:
         twin = copy.copy(self)
         twin.parents, twin.children = dict(self.parents), dict(self.children)
-        twin.callers, twin.breakers = dict(self.callers), dict(self.breakers)
+        twin.callers, twin.lanes = dict(self.callers), dict(self.lanes)
         twin.reservations = dict(self.reservations)
         return twin
 
@@ -45,6 +45,19 @@ class Rows:
     def queue(self, key: int) -> list[ParentRow]:
         """Those of them that may leave it now."""
         return [parent for parent in self.waiting(key) if parent.state is ParentState.QUEUED]
+
+    def held(self, key: int) -> Counter[int]:
+        """How many of those each lane that is shut keeps."""
+        return Counter(
+            lane for parent in self.queue(key) for lane in {*parent.ahead} if self.lanes[lane].shut
+        )
+
+    def stuck(self, key: int) -> bool:
+        """Whether most of its queue is kept by lanes that stay shut for hours."""
+        held = self.held(key)
+        kept = sum(not held.keys().isdisjoint(parent.ahead) for parent in self.queue(key))
+        worst = [n for n in held if held[n] == max(held.values())]
+        return 2 * kept > len(self.waiting(key)) and all(self.lanes[n].barred for n in worst)
 
     def reserved(self, key: int) -> int:
         return sum(held.places for held in self.reservations.values() if held.key == key)

@@ -32,14 +32,15 @@ CLEAN = """
 SET session_replication_role = replica;
 DELETE FROM child; DELETE FROM parent; DELETE FROM node WHERE kind = 'worker';
 DELETE FROM lane_load; DELETE FROM inflight; DELETE FROM backlog; DELETE FROM usage;
-DELETE FROM sync_wait; DELETE FROM reservation;
+DELETE FROM sync_wait; DELETE FROM reservation; DELETE FROM strand; DELETE FROM lane_pace;
 DELETE FROM parent_group; DELETE FROM group_usage; DELETE FROM group_action;
 DELETE FROM api_secret; DELETE FROM api_key;
 SET session_replication_role = origin
 """
-HEAL = """
-UPDATE lane SET failures = 0, open_until = NULL WHERE failures <> 0 OR open_until IS NOT NULL
-"""
+FRESH = (
+    "UPDATE lane SET failures = 0, open_until = NULL, adaptive = NULL, good = 0, halved_at = NULL"
+)
+HEAL = "UPDATE lane SET failures = 0, open_until = NULL WHERE failures > 0"
 NODE = """
 SELECT id FROM node WHERE kind = 'api' AND pid = %(pid)s ORDER BY id DESC LIMIT 1
 """
@@ -73,7 +74,7 @@ class Served(World):
         """Empty the database; nobody is under way."""
         await self._calls.drop()
         self.execute(CLEAN)
-        self.execute(HEAL)
+        self.execute(FRESH)
         if not self.doors:
             self.doors = [await self._door(process) for process in self._processes]
 

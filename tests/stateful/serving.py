@@ -1,15 +1,20 @@
 """The machine over HTTP, with two API processes: the test is client, worker and accident."""
 
+from typing import Any
+
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from admission.limits import Limits
 from orchestrator.domain import ids
 from orchestrator.domain.states import ChildState
+from orchestrator.store.children import Failed, Fence, Outcome, Retry
 from tests.stateful import wire
 from tests.stateful.deciding import Held, explained
+from tests.stateful.lanes import Lane
 from tests.stateful.machine import Machine
 from tests.stateful.served import Served
+from tests.stateful.storm import Storm
 from tests.stateful.strategies import doors, indexes, picked, prompt_asked
 from tests.stateful.waiting import GROW_OLD
 
@@ -21,7 +26,7 @@ class ServedMachine(Machine):
     """The same rules, but for those that are a process's own; calls are answered as they end."""
 
     world: Served
-    sweep = api_dies = strike = knock = batch = draw = None
+    sweep = api_dies = strike = operate = hold_up = knock = batch = draw = None
 
     def __init__(self, world: Served) -> None:
         super().__init__(world)
@@ -33,14 +38,27 @@ class ServedMachine(Machine):
 
     def pause(self) -> None:
         super().pause()
-        self.rows.breakers.clear()
+        self.changed(Lane.healed)
+
+    def fresh(self, lane: Lane) -> Lane:
+        """Lanes are left over, and processes remember for a second what is configured."""
+        return lane
+
+    def outcome(self, fence: Fence, how: str) -> Outcome:
+        """Nor do they forget at once that an upstream wants to be left alone."""
+        found = super().outcome(fence, how)
+        asks = isinstance(found, Retry | Failed)
+        return found._replace(not_before_seconds=0.0) if asks else found
+
+    async def do_operate(self, storm: Storm, *order: Any) -> None:
+        """Nor that a lane is paused."""
 
     @rule(one=prompt_asked, preferred=st.sampled_from([False, False, False, True]))
     def wait_in_vain(self, one, preferred) -> None:
         """504, or 202 for who said how long: the job goes on, detached, and its place is free."""
         known = set(self.rows.parents)
         asked, answer = self.world.run(self.world.ask_in_vain(self.keys, one, preferred=preferred))
-        lanes = {(lane.surface, lane.country): lane.id for lane in self.lane_rows()}
+        lanes = self.places()
         waited = (
             asked._replace(told=Held(asked.told.parent)) if answer.status_code == 202 else asked
         )

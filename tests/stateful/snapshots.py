@@ -1,12 +1,11 @@
 """A snapshot against its equations and against the rows."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 from admission.keys import Key
-from orchestrator.domain.snapshot import Snapshot
+from orchestrator.domain.snapshot import HeldLane, Snapshot
 from orchestrator.domain.states import ChildState
-from orchestrator.store.lanes import LaneRow
+from orchestrator.domain.times import rfc3339
 from tests.stateful.records import SYNC_FIRST
 from tests.stateful.rows import Rows
 
@@ -14,7 +13,7 @@ RUNNING = ChildState.PROCESSING
 WAITING = (ChildState.QUEUED, ChildState.RETRYING)
 
 
-def true(taken: Snapshot, key: Key, rows: Rows, lanes: Sequence[LaneRow]) -> None:
+def true(taken: Snapshot, key: Key, rows: Rows) -> None:
     """Its equations, and each number against the rows."""
     equations(taken)
     queue, flight, limits = rows.waiting(key.id), taken.inflight, key.limits
@@ -25,9 +24,9 @@ def true(taken: Snapshot, key: Key, rows: Rows, lanes: Sequence[LaneRow]) -> Non
     running = sum(child.state is RUNNING for child in mine)
     assert (flight.waiting, flight.queued, flight.processing) == (waiting.total(), queued, running)
     surfaces, countries = Counter[str](), Counter[str]()
-    for lane in lanes:
-        surfaces[lane.surface] += live[lane.id]
-        countries[lane.country] += live[lane.id]
+    for n, lane in rows.lanes.items():
+        surfaces[lane.surface] += live[n]
+        countries[lane.country] += live[n]
     assert (flight.by_surface, flight.by_region) == (+surfaces, +countries)
     told = {level.priority: level.count for level in taken.priority_breakdown}
     assert told == +_priorities(rows, key)
@@ -35,11 +34,27 @@ def true(taken: Snapshot, key: Key, rows: Rows, lanes: Sequence[LaneRow]) -> Non
     assert (told.depth, told.waiting) == (rows.depth(key.id), len(queue))
     assert (told.reserved, told.capacity) == (rows.reserved(key.id), limits.queue_capacity)
     assert told.delayed == len(queue) - len(rows.queue(key.id))
+    assert told.held == _held(rows, key)
     assert taken.concurrency.used == running
     assert taken.concurrency.max == limits.concurrency + limits.sync_limit
     sync = taken.sync_concurrency
     counted = rows.sync_running(key.id, limits.sync_limit)
     assert (sync.limit, sync.running) == (limits.sync_limit, counted)
+
+
+def _held(rows: Rows, key: Key) -> tuple[HeldLane, ...]:
+    """By lane, what keeps parents in the queue; one that several lanes keep counts at each."""
+    kept = sorted((rows.lanes[n], parents) for n, parents in rows.held(key.id).items())
+    return tuple(
+        HeldLane(
+            surface=lane.surface,
+            region=lane.country,
+            parents=parents,
+            reason="lane_paused" if lane.paused else "breaker_open",
+            until=rfc3339(lane.learned.open_until) if lane.barred and not lane.paused else None,
+        )
+        for lane, parents in kept
+    )
 
 
 def _priorities(rows: Rows, key: Key) -> Counter[int]:

@@ -1,16 +1,18 @@
 """Things done at the same moment, and what must be true after them in whatever order they came."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from admission.limits import Limits
-from orchestrator.store.children import Claimed, Fence, Outcome, Settled
+from orchestrator.domain import lanes as domain
+from orchestrator.store.children import Fence, Outcome, Settled
 from orchestrator.submission import Accepted, Replayed
 from tests.stateful.checks import Seen, within_admission, within_limits
 from tests.stateful.deciding import Asked, Held
 from tests.stateful.lanes import Lane
+from tests.stateful.moments import Taken
 from tests.stateful.records import CallerRow, Cell
 
 Canceled = tuple[UUID, int | None]
@@ -29,13 +31,20 @@ class Storm:
     left: set[int] = field(default_factory=set)
     born: int = 0
     fences: list[Fence] = field(default_factory=list)
-    claims: list[tuple[Cell, frozenset[Canceled]]] = field(default_factory=list)
+    claims: list[tuple[Cell, frozenset[Canceled], frozenset[int]]] = field(default_factory=list)
     canceled: set[Canceled] = field(default_factory=set)
     retried: Counter[UUID] = field(default_factory=Counter)
     acted: bool = False
     erased: list[UUID] = field(default_factory=list)
     missed: set[UUID] = field(default_factory=set)
     ended: list[UUID] = field(default_factory=list)
+    paused: set[int] = field(default_factory=set)
+    resumed: set[int] = field(default_factory=set)
+    taught: set[int] = field(default_factory=set)
+    clock: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.paused = {n for n, lane in self.before.lanes.items() if lane.paused}
 
     def admit(self, one: Asked) -> None:
         told, caller = one.told, one.caller
@@ -47,18 +56,21 @@ class Storm:
             self.came += [] if known else [told.parent]
         self.came += [told.parent] if isinstance(told, Accepted) else []
 
-    def claim(self, token: int, some: Iterable[Claimed], canceled: frozenset[Canceled]) -> None:
-        """What a claim gave out that began when these cancels had been answered."""
-        for child in some:
-            self.fences.append(Fence(*child[:2], token))
-            self.claims.append((child[:2], canceled))
+    def claim(self, taken: Taken, canceled: frozenset[Canceled], paused: frozenset[int]) -> None:
+        """What a claim gave out that began when these cancels and pauses had been answered."""
+        self.clock = max(self.clock, taken.ended)
+        for child in taken.claimed:
+            self.fences.append(Fence(*child[:2], taken.token))
+            self.claims.append((child[:2], canceled, paused))
 
     def settle(self, outcomes: Sequence[Outcome], answer: Settled) -> None:
         distinct = len({outcome.fence for outcome in outcomes})
         assert answer.children <= distinct
         self.ended += answer.parents
+        cells = {outcome.fence[:2] for outcome in outcomes}
+        self.taught |= {self.before.children[cell].lane for cell in cells}
 
-    def judge(self, seen: Seen, lanes: Mapping[int, int], limits: Mapping[int, Limits]) -> None:
+    def judge(self, seen: Seen, limits: Mapping[int, Limits]) -> None:
         before = self.before
         assert len(self.came) == len(set(self.came))
         assert len(self.erased) == len(set(self.erased))
@@ -71,8 +83,33 @@ class Storm:
             assert self.born == self._left_queue(seen)
         assert set(seen.fences()) <= {*before.fences(), *self.fences}
         within_admission(before, seen, limits)
-        any_lane = {n: Lane(limit) for n, limit in lanes.items()}
-        within_limits(before, seen, any_lane, limits)
+        within_limits(before, seen, {n: self._bound(n, seen) for n in seen.lanes}, limits)
+        self._judge_lanes(seen)
+
+    def _bound(self, n: int, seen: Seen) -> Lane:
+        """What the lane let run at any moment, at most."""
+        lane = self.before.lanes.get(n)
+        if lane is None:
+            concurrency = seen.lanes[n].learned.concurrency
+            return seen.lanes[n]._replace(
+                learned=domain.Lane(concurrency=concurrency), paused=False
+            )
+        if n not in self.taught:
+            return lane
+        free = domain.Lane(concurrency=lane.learned.concurrency)
+        paused = lane.paused and n not in self.resumed
+        return lane._replace(learned=free, paused=paused)
+
+    def _judge_lanes(self, seen: Seen) -> None:
+        """What nobody spoke of is as it was; nothing started in a pause, nor without a token."""
+        before, started = self.before.lanes, Counter[int]()
+        for cell, _, paused in self.claims:
+            row = seen.children.get(cell) or self.before.children[cell]
+            assert row.lane not in paused - self.resumed
+            started[row.lane] += 1
+        for n in before.keys() - self.taught:
+            assert seen.lanes[n]._replace(bucket=before[n].bucket) == before[n]
+        assert [n for n in before if started[n] > before[n].tokens(self.clock)] == []
 
     def _judge_run(self, parent: UUID, seen: Seen) -> None:
         """The next run begins as often as somebody was told so; in the same, an end is an end."""
@@ -84,7 +121,7 @@ class Storm:
         for (one, ordinal), child in self.before.children.items():
             over = child.state.ended and not (before.state.waiting and ordinal in before.ordinals)
             assert one != parent or not over or seen.children[parent, ordinal] == child
-        for cell, canceled in self.claims:
+        for cell, canceled, _ in self.claims:
             assert cell[0] != parent or canceled.isdisjoint({cell, (parent, None)})
 
     def _left_queue(self, seen: Seen) -> int:

@@ -11,7 +11,7 @@ from orchestrator.store.steering import Canceled, Erased
 from tests.stateful.orders import Cancel, Clear, Erase, Read, Retried, Retry
 from tests.stateful.pacing import Pacing
 from tests.stateful.storm import Storm
-from tests.stateful.strategies import deeds, gathered, outcome, pick, picked
+from tests.stateful.strategies import deeds, gathered, pick, picked
 
 STEERING = {"cancel", "clear", "expire", "retry", "erase", "act"}
 
@@ -39,7 +39,7 @@ class Storming(Pacing):
         waiting = self.world.run(self.world.still(came, storm.left, over))
         seen = self.look()
         storm.judge_callers(waiting, seen)
-        storm.judge(seen, {lane.id: lane.concurrency for lane in self.lane_rows()}, self.limits)
+        storm.judge(seen, self.limits)
         seen.finished = self.rows.finished
         self.ends = storm.judge_ends(self.ends, seen)
         self.rows = seen
@@ -61,7 +61,7 @@ class Storming(Pacing):
                 await self.do_claim(storm, *how)
             case "settle":
                 fences = storm.before.fences()
-                outcomes = [outcome(pick(fences, n), end) for n, end in how if fences]
+                outcomes = self.of(fences, how)
                 if outcomes:
                     storm.settle(outcomes, await self.world.bare(children.settle, outcomes))
             case "stage":
@@ -69,14 +69,29 @@ class Storming(Pacing):
             case "rescue":
                 storm.ended += (await self.world.on(children.rescue)).parents
                 await self.world.bare(waits.forget_dead)
+            case "operate":
+                await self.do_operate(storm, *how)
             case _:
                 await self.do_steer(storm, deed, how)
 
+    async def do_operate(
+        self, storm: Storm, place: tuple[str, str], order: str | int | None
+    ) -> None:
+        """And after a pause there is a claim at once."""
+        known = storm.before.lanes.items()
+        own = {n for n, lane in known if (lane.surface, lane.country) == place}
+        storm.taught |= own
+        storm.resumed |= own if order == "resume" else set()
+        await self.order(place, order)
+        if order == "pause":
+            storm.paused |= own
+            await self.do_claim(storm, 0, 4)
+
     async def do_claim(self, storm: Storm, index: int, slots: int) -> None:
-        """Nothing of it was canceled by an answer there was when it began."""
-        canceled = frozenset(storm.canceled)
-        _, token, claimed = await self.claiming(pick(self.nodes, index), slots)
-        storm.claim(token, claimed, canceled)
+        """Nothing of it was canceled, or paused, by an answer there was when it began."""
+        canceled, paused = frozenset(storm.canceled), frozenset(storm.paused)
+        taken = await self.claiming(pick(self.nodes, index), slots)
+        storm.claim(taken, canceled, paused)
 
     async def do_steer(self, storm: Storm, deed: str, how: Any) -> None:
         match deed:

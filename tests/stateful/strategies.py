@@ -15,13 +15,14 @@ from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
 from orchestrator.store.children import Completed, Failed, Fence, GivenBack, Outcome, Retry
 from orchestrator.store.steering import RETRYABLE
-from orchestrator.surfaces import SurfaceDescriptor
+from orchestrator.surfaces import RegionLimits, SurfaceDescriptor
 
 SURFACES = ("chat", "maps", "news")
 FIRST_LIMITS = (4, 2, 6)
 """How many children of each surface may run in a lane to begin with."""
 WHERE = (Region("US"), Region("GB"), Region("US", "Boston"))
 BROKEN = Failure(code="CONNECT_FAILED", message="nobody answers", retryable=True)
+REFUSED = Failure(code="NOT_FOUND", message="there is no such page", retryable=False)
 MOST = 5
 """Keys, and nodes, at most."""
 CAPTURE = (
@@ -68,9 +69,35 @@ some_limits = st.builds(
     concurrency=st.sampled_from([4, 2, 9, 1]),
     weight=st.sampled_from([0.5, 1.0, 2.0]),
 )
+rates = st.sampled_from([None, None, "4/s", "20/h"])
+"""With three tokens at most, which come back soon, and with one, which does not."""
+lane_limits = st.builds(RegionLimits, concurrency=few, rate=rates)
+operators = st.one_of(
+    st.sampled_from(["pause", "resume", "resume"]), st.none() | st.sampled_from([1, 2, 3, 5])
+)
+"""What an operator tells a lane: a word, or its limit."""
+lane_places = st.tuples(st.sampled_from(SURFACES), st.sampled_from(["US", "GB"]))
 some_surfaces = st.lists(st.sampled_from(SURFACES), min_size=1, max_size=2, unique=True)
 GROUPS = ("early", "late")
 HOUR_SECONDS = 3600.0
+
+
+def descriptor(
+    name: str, limits: RegionLimits, of_gb: RegionLimits | None = None
+) -> SurfaceDescriptor:
+    """A surface whose lanes have these limits, one perhaps its own."""
+    return SurfaceDescriptor(
+        name=name,
+        adapter="simulator",
+        method="simulator",
+        options_schema={},
+        concurrency=limits.concurrency,
+        rate=limits.rate,
+        regions={"GB": of_gb} if of_gb else {},
+    )
+
+
+described = st.builds(descriptor, st.sampled_from(SURFACES), lane_limits, st.none() | lane_limits)
 
 
 def sound(plan: Plan) -> Plan:
@@ -101,7 +128,12 @@ prompt_asked = st.builds(Asking, doors, indexes, prompt_plans, st.booleans(), st
 asked = st.one_of(
     st.builds(Asking, doors, indexes, plans, st.just(value=False), st.none() | names), prompt_asked
 )
-endings = st.sampled_from(["completed", "completed", "failed", "retry", "later", "given back"])
+endings = st.sampled_from(
+    [
+        *("completed", "completed", "completed", "failed", "retry", "later", "given back"),
+        *("throttled", "throttled", "spared", "overrun", "refused"),
+    ]
+)
 some_ends = st.sampled_from([RETRYABLE, RETRYABLE, ("canceled",), ("failed", "expired")])
 a_cell = st.none() | st.integers(0, 3)
 deeds = st.one_of(
@@ -121,18 +153,17 @@ deeds = st.one_of(
     st.tuples(st.just("settle"), st.lists(st.tuples(indexes, endings), max_size=4)),
     st.tuples(st.just("stage"), st.none()),
     st.tuples(st.just("rescue"), st.none()),
+    st.tuples(st.just("operate"), st.tuples(lane_places, operators)),
 )
 
 
-def descriptor(name: str, most: int, regions: dict[str, int]) -> SurfaceDescriptor:
-    return SurfaceDescriptor(
-        name=name,
-        adapter="simulator",
-        method="simulator",
-        options_schema={},
-        concurrency=most,
-        regions=regions,
-    )
+RETRIES = {
+    "retry": (0.0, None, 0.0),
+    "later": (HOUR_SECONDS, None, 0.0),
+    "throttled": (0.0, 429, 0.0),
+    "spared": (0.0, 503, 2 * HOUR_SECONDS),
+}
+"""How long a child waits then, what it was answered, and how long its lane is to wait."""
 
 
 def outcome(fence: Fence, how: str) -> Outcome:
@@ -141,10 +172,13 @@ def outcome(fence: Fence, how: str) -> Outcome:
             return Completed(fence, CAPTURE % fence.claim, charge=fence.ordinal)
         case "failed":
             return Failed(fence, BROKEN)
-        case "retry" | "later":
-            return Retry(fence, BROKEN, 0.0 if how == "retry" else 3600.0)
-        case _:
+        case "refused":
+            return Failed(fence, REFUSED, 404)
+        case "overrun":
+            return Failed(fence, BROKEN, 429, HOUR_SECONDS)
+        case "given back":
             return GivenBack(fence)
+    return Retry(fence, BROKEN, *RETRIES[how])
 
 
 def pick(some: Sequence[Any], index: int) -> Any:

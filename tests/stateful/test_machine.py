@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from orchestrator.store import surfaces
+from orchestrator.surfaces import RegionLimits
 from tests.stateful.machine import Machine
 from tests.stateful.served import Served
 from tests.stateful.serving import ServedMachine
@@ -41,7 +42,8 @@ def test_the_invariants_hold_after_every_step(database):
 @pytest.fixture
 async def processes(anyio_backend, connection, database) -> Iterator[list[Process]]:
     """Two API processes, or those in their place."""
-    await surfaces.register(connection, [descriptor(name, 2, {}) for name in SURFACES])
+    limits = RegionLimits(concurrency=2)
+    await surfaces.register(connection, [descriptor(name, limits) for name in SURFACES])
     living = [Process(database) for _ in range(2)]
     yield living
     for process in living:

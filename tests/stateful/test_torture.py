@@ -26,9 +26,14 @@ SECONDS = float(os.environ.get("PARALLAX_TEST_TORTURE_SECONDS", "25"))
 CLIENTS = int(os.environ.get("PARALLAX_TEST_TORTURE_CLIENTS", "4"))
 KILL_SECONDS = 0.25
 STEERED = {"Cancel: Canceled", "Retry: Retried", "Erase: Erased", "Clear: int"}
+OPERATED = {"Lane: pause", "Lane: resume", "Lane: limit", "Lane: probe"}
 NAMES = tuple(f"surface{n}" for n in range(4))
 _log = logging.getLogger(__name__)
 
+# Their limits stay, and so does what their upstreams bear.
+OPEN = """
+UPDATE lane SET failures = 0, open_until = NULL, paused_at = NULL, not_before = NULL, rate = NULL
+"""
 FORGET = """
 DELETE FROM node WHERE pid = %(pid)s
 """
@@ -67,7 +72,7 @@ async def drain(connection: AsyncConnection) -> None:
     """One last worker ends everything."""
     node = await nodes.register(connection, NewNode("drain", 1, 200, NAMES))
     await connection.execute("DELETE FROM node WHERE id <> %s", [node])
-    await connection.execute("UPDATE lane SET failures = 0, open_until = NULL")
+    await connection.execute(OPEN)
     while await waits.forget_dead(connection):
         pass
     live = "SELECT FROM parent WHERE finished_at IS NULL LIMIT 1"
@@ -99,9 +104,9 @@ async def furnish(connection: AsyncConnection) -> None:
         )
         await keys.create(connection, f"key{n}", limits=limits)
     for n, name in enumerate(NAMES):
-        one = SurfaceDescriptor(
-            name=name, adapter="simulator", method="simulator", options_schema={}, concurrency=3 + n
-        )
+        named = {"adapter": "simulator", "method": "simulator", "options_schema": {}}
+        rate = "30/s" if n % 2 else None
+        one = SurfaceDescriptor(name=name, concurrency=3 + n, rate=rate, **named)
         await surfaces.register(connection, [one])
 
 
@@ -130,7 +135,7 @@ async def test_nothing_is_lost_doubled_or_stuck_whoever_dies(database):
         await acknowledged(connection, made)
         assert admitted > 100
         assert told["Replayed"] > 20
-        assert set(made.all_told("ordered")) >= STEERED
+        assert set(made.all_told("ordered")) >= STEERED | OPERATED
         assert await (await connection.execute("SELECT FROM sync_wait")).fetchall() == []
         assert kills > SECONDS
 

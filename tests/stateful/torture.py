@@ -17,39 +17,42 @@ from psycopg_pool import AsyncConnectionPool
 
 from admission import keys
 from orchestrator import db
-from orchestrator.domain.envelope import Failure
 from orchestrator.fanout import fan_out
 from orchestrator.settings import Settings
 from orchestrator.store import children, nodes, surfaces
-from orchestrator.store.children import Completed, Failed, Fence, GivenBack, Outcome, Retry
+from orchestrator.store.children import Completed, Fence
 from orchestrator.store.nodes import NewNode
 from tests.stateful.callers import tell
-from tests.stateful.stewards import Stewards
+from tests.stateful.operators import Operators
 
 LONGEST_LIFE_SECONDS = 600
-BROKEN = Failure(code="CONNECT_FAILED", message="nobody answers", retryable=True)
 BURY_THE_LIVING = """
 UPDATE node SET heartbeat_at = now() - interval '11 seconds'
 WHERE id = (SELECT id FROM node ORDER BY random() LIMIT 1)
 """
 
 
-class Client(Stewards):
+class Client(Operators):
     """An API process and a worker in one, without scruples."""
 
     def __init__(self, pool: AsyncConnectionPool, seed: int) -> None:
         super().__init__(pool, seed)
+        self._node = 0
         self._held: list[Fence] = []
         self._new = NewNode("torture", os.getpid(), 20, ())
 
-    async def live(self) -> None:
+    async def _arrive(self) -> None:
         async with self._pool.connection() as connection:
             self._keys = list(await keys.all_keys(connection))
             known = await surfaces.all_surfaces(connection)
             self._surfaces = {surface.name: surface for surface in known}
             self._new = self._new._replace(surfaces=tuple(self._surfaces))
-            self._node = await nodes.register(connection, self._new)
             self._api = await nodes.register(connection, self._new._replace(kind="api"))
+            self._node = await nodes.register(connection, self._new)
+
+    async def live(self) -> None:
+        while not self._node:
+            await self._attempt(self._arrive)
         door = asyncio.create_task(self._submitter.run())
         deeds, weights = zip(*self._deeds(), strict=True)
         end = time.monotonic() + LONGEST_LIFE_SECONDS
@@ -71,6 +74,9 @@ class Client(Stewards):
             (self._judge, 1),
             (self._look, 3),
             (self._change_lanes, 1),
+            (self._operate, 4),
+            (self._strike, 3),
+            (self._spare, 3),
             (self._cancel, 6),
             (self._clear, 1),
             (self._retry, 6),
@@ -112,17 +118,6 @@ class Client(Stewards):
                 ends = [o.fence for o in outcomes[: len(fences)] if isinstance(o, Completed)]
                 tell(completed=[[str(end.parent_id), end.ordinal, end.claim] for end in ends])
             tell(ended=[str(parent) for parent in settled.parents])
-
-    def _outcome(self, fence: Fence) -> Outcome:
-        how = self._random.choices(["done", "failed", "retry", "back"], [6, 1, 3, 1])[0]
-        match how:
-            case "done":
-                return Completed(fence, f'{{"by": {fence.claim}}}')
-            case "failed":
-                return Failed(fence, BROKEN)
-            case "retry":
-                return Retry(fence, BROKEN, self._random.random() / 10)
-        return GivenBack(fence)
 
     async def _stage(self) -> None:
         async with self._pool.connection() as connection:

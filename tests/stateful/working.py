@@ -1,6 +1,7 @@
-"""Claims, outcomes and deaths: what nodes do and what becomes of them."""
+"""Claims and deaths: what nodes do and what becomes of them."""
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,114 +10,113 @@ from hypothesis.stateful import rule
 
 from orchestrator.domain.states import ChildState
 from orchestrator.store import children, nodes
-from orchestrator.store.children import Claimed, Fence, Outcome
+from orchestrator.store.children import Fence
 from orchestrator.store.children.rescue import LOST_LIMIT
-from orchestrator.store.children.settle import STRIKES
-from tests.stateful import checks
-from tests.stateful.deciding import may_start
+from tests.stateful import checks, looking, moments
 from tests.stateful.furnishing import Node
-from tests.stateful.lanes import Breaker, Lane
+from tests.stateful.moments import Taken
 from tests.stateful.records import Cell
-from tests.stateful.strategies import Asking, endings, gathered, indexes, outcome, pick, rushes
-from tests.stateful.waiting import FORGET, GROW_OLD, Waiting
+from tests.stateful.rooms import may_start
+from tests.stateful.settling import Settling
+from tests.stateful.strategies import (
+    SURFACES,
+    Asking,
+    asked,
+    endings,
+    gathered,
+    indexes,
+    lane_places,
+    pick,
+    rushes,
+)
+from tests.stateful.waiting import FORGET, GROW_OLD
 
-STRUCK = "UPDATE lane SET failures = %(failures)s WHERE id = %(id)s"
-PAUSED_ENOUGH = """
-UPDATE lane SET open_until = now() - interval '1 day' WHERE open_until IS NOT NULL
-"""
 
-
-class Working(Waiting):
-    """Nodes that claim, settle late or twice, die and come back."""
+class Working(Settling):
+    """Nodes that claim, die and come back."""
 
     @rule(index=indexes, slots=st.sampled_from([12, 1, 4]))
     def claim(self, index, slots) -> None:
         """Never past a limit as it is now; never nothing where something may start; sync first."""
         node = pick(self.nodes, index)
-        before, lanes = self.rows.copy(), self.lanes(node.new.surfaces)
-        claimed = self.claimed([self.claiming(node, slots)], lanes)
-        assert len(claimed) <= slots
-        may = may_start(before, self.limits, lanes)
-        assert bool(claimed) == bool(may)
-        started = [before.children[cell] for cell in claimed]
-        assert any(child.sync for child in started) == any(child.sync for child in may)
-        checks.best_first(before, claimed)
+        before, served = self.rows.copy(), node.new.surfaces
+        lanes = self.lanes(served)
+        cells, (began, ended) = self.claimed([self.claiming(node, slots)], served)
+        assert len(cells) <= slots
+        may, might = (may_start(before, self.limits, lanes, clock) for clock in (began, ended))
+        assert bool(may) <= bool(cells) <= bool(might)
+        sync = any(before.children[cell].sync for cell in cells)
+        assert any(child.sync for child in may) <= sync <= any(child.sync for child in might)
+        checks.best_first(before, cells)
 
     @rule(claims=st.lists(st.tuples(indexes, st.integers(1, 8)), min_size=2, max_size=4))
     def claim_at_once(self, claims) -> None:
         """Nor do several nodes together: each child has one owner, each limit holds."""
         work = [self.claiming(pick(self.nodes, n), slots) for n, slots in claims]
-        self.claimed(work, self.lanes())
+        self.claimed(work, SURFACES)
 
-    @rule(index=indexes, plan=rushes, sync=st.booleans(), slots=st.sampled_from([60, 1, 3]))
-    def rush(self, index, plan, sync, slots) -> None:
-        """More work than may run, of both kinds or of the one that is not waited for."""
+    @rule(
+        index=indexes,
+        plan=rushes,
+        sync=st.booleans(),
+        slots=st.sampled_from([60, 1, 3]),
+        hows=st.none()
+        | st.lists(st.lists(endings, min_size=1, max_size=1), min_size=2, max_size=3),
+    )
+    def rush(self, index, plan, sync, slots, hows) -> None:
+        """More work than may run, of both kinds or of the one that is not waited for.
+
+        Perhaps several nodes tell of it at the same moment.
+        """
         some = [Asking(n % 2, index, plan, sync and n % 3 > 0) for n in range(9)]
         self.ask(some)
         self.fan_out(both=False, parents=50)
         for node in range(len(self.nodes)):
             self.claim(node, slots)
+        if hows:
+            self.settle_at_once(hows, siblings=False)
 
-    async def claiming(self, node: Node, slots: int) -> tuple[Node, int, list[Claimed]]:
-        token, served = secrets.randbits(62), node.new.surfaces
-        named = {"node": node.id, "token": token, "surfaces": served}
-        return node, token, await self.world.bare(children.claim, slots=slots, **named)
+    @rule(
+        place=lane_places,
+        how=st.sampled_from(["paused", "half open", "open"]),
+        some=st.lists(asked, min_size=1, max_size=6),
+        aged=st.booleans(),
+    )
+    def hold_up(self, place, how, some, aged) -> None:
+        """A lane is shut while work for it comes: only what does not need it goes on."""
+        self.shut(place, how)
+        self.ask(some)
+        for _ in range(2):
+            self.fan_out(both=False, parents=50, aged=aged)
+            for node in range(len(self.nodes)):
+                self.claim(node, 12)
 
-    def claimed(self, claims: Sequence[Any], lanes: dict[int, Lane]) -> list[Cell]:
-        before, cells = self.rows.copy(), []
-        for node, token, claimed in self.world.run(gathered(claims)):
-            self.rows.claim(node.id, token, claimed)
-            self.held += [Fence(*child[:2], token) for child in claimed]
-            cells += [child[:2] for child in claimed]
-        assert all(self.rows.children[cell].lane in lanes for cell in cells)
-        checks.within_limits(before, self.rows, self.lanes(), self.limits)
-        return cells
+    async def claiming(self, node: Node, slots: int) -> Taken:
+        named = {"node": node.id, "token": secrets.randbits(62), "surfaces": node.new.surfaces}
+        return await self.world.bare(moments.claim, slots=slots, **named)
 
-    @rule(some=st.lists(st.tuples(indexes, endings), min_size=1, max_size=8), twice=st.booleans())
-    def settle(self, some, twice) -> None:
-        """Outcomes of running children, some doubled, perhaps all again by another connection."""
-        fences = self.rows.fences()
-        if fences:
-            self.record([outcome(pick(fences, index), how) for index, how in some], twice=twice)
+    def claimed(
+        self, claims: Sequence[Any], served: Sequence[str]
+    ) -> tuple[list[Cell], tuple[float, float]]:
+        """What was claimed, between which moments."""
+        before, taken = self.rows.copy(), self.world.run(gathered(claims))
+        for one in taken:
+            self.rows.claim(one.node, one.token, one.claimed, one.at)
+            self.held += [Fence(*child[:2], one.token) for child in one.claimed]
+        cells = [child[:2] for one in taken for child in one.claimed]
+        assert {self.rows.children[cell].lane for cell in cells} <= self.lanes(served).keys()
+        checks.within_limits(before, self.rows, self.rows.lanes, self.limits)
+        clocks = min(one.began for one in taken), max(one.ended for one in taken)
+        self.spend(Counter(self.rows.children[cell].lane for cell in cells), clocks)
+        return cells, clocks
 
-    @rule(how=endings)
-    def settle_all(self, how) -> None:
-        """Every running child ends, or is tried again, in one batch."""
-        if fences := self.rows.fences():
-            self.record([outcome(fence, how) for fence in fences], twice=False)
-
-    @rule(some=st.lists(st.tuples(indexes, endings), min_size=1, max_size=8))
-    def settle_late(self, some) -> None:
-        """Any fence ever given out: of a child claimed anew, ended, rescued or still running."""
-        if self.held:
-            self.record([outcome(pick(self.held, index), how) for index, how in some], twice=False)
-
-    def record(self, outcomes: list[Outcome], *, twice: bool) -> None:
-        changed, ended = self.rows.settle(outcomes)
-        times = [self.world.bare(children.settle, outcomes) for _ in range(1 + twice)]
-        settled = self.world.run(gathered(times))
-        self.pause()
-        assert sum(one.children for one in settled) == changed
-        assert {parent for one in settled for parent in one.parents} == ended
-        self.end(parent for one in settled for parent in one.parents)
-
-    @rule(index=indexes, nearly=st.booleans())
-    def strike(self, index, nearly) -> None:
-        """A lane has failed so often that once more opens its breaker, or its pause is over."""
-        lanes = self.lanes()
-        if nearly and lanes:
-            lane = pick(sorted(lanes), index)
-            if lanes[lane].breaker.state == "closed":
-                self.world.execute(STRUCK, id=lane, failures=STRIKES - 1)
-                self.rows.breakers[lane] = Breaker(STRIKES - 1)
-        else:
-            self.pauses_end()
-
-    def pauses_end(self) -> None:
-        self.world.execute(PAUSED_ENOUGH)
-        for lane, breaker in self.rows.breakers.items():
-            if breaker.state == "open":
-                self.rows.breakers[lane] = breaker._replace(state="half open")
+    def spend(self, started: Counter[int], clocks: tuple[float, float]) -> None:
+        """Of each lane with a rate as many tokens as children started, of those there were."""
+        paced = [n for n in started if self.rows.lanes[n].rate is not None]
+        seen = self.bare(looking.lanes_of) if paced else {}
+        for n in paced:
+            checks.paced(self.rows.lanes[n], seen[n], started[n], clocks)
+            self.rows.lanes[n] = self.rows.lanes[n]._replace(bucket=seen[n].bucket)
 
     @rule(hours=st.booleans())
     def stage(self, hours) -> None:

@@ -37,9 +37,9 @@ CLEAN = """
 SET session_replication_role = replica;
 DELETE FROM child; DELETE FROM parent; DELETE FROM node; DELETE FROM surface; DELETE FROM lane;
 DELETE FROM lane_load; DELETE FROM inflight; DELETE FROM backlog; DELETE FROM usage;
-DELETE FROM sync_wait; DELETE FROM rate_lot; DELETE FROM rate_bucket;
+DELETE FROM sync_wait; DELETE FROM rate_lot; DELETE FROM rate_bucket; DELETE FROM strand;
 DELETE FROM parent_group; DELETE FROM group_usage; DELETE FROM group_action;
-DELETE FROM reservation; DELETE FROM api_secret; DELETE FROM api_key;
+DELETE FROM reservation; DELETE FROM api_secret; DELETE FROM api_key; DELETE FROM lane_pace;
 SET session_replication_role = origin
 """
 LATER = """
@@ -48,7 +48,7 @@ UPDATE rate_lot SET leased_at = leased_at - %(seconds)s
 """
 # However slow this run, a pause ends by a rule only.
 PAUSE = """
-UPDATE lane SET open_until = now() + interval '1 day'
+UPDATE lane SET open_until = open_until + interval '24 hours'
 WHERE open_until BETWEEN now() - interval '1 hour' AND now() + interval '1 hour'
 """
 API = NewNode("test", 1, kind="api")

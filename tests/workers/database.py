@@ -10,14 +10,16 @@ from psycopg_pool import AsyncConnectionPool
 
 
 @asynccontextmanager
-async def pool_of(database: str, *, most: int = 2) -> AsyncIterator[AsyncConnectionPool]:
+async def pool_of(
+    database: str, *, most: int = 2, patience: float = 0.5
+) -> AsyncIterator[AsyncConnectionPool]:
     """A pool as a worker has it, but impatient."""
     async with AsyncConnectionPool(
         database,
         kwargs={"autocommit": True},
         min_size=1,
         max_size=most,
-        timeout=0.5,
+        timeout=patience,
         open=False,
     ) as pool:
         yield pool

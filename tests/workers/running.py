@@ -97,7 +97,7 @@ async def working(
 ) -> AsyncIterator[Worker]:
     """A worker; it is flushed and ended at the end of the block."""
     node, surface = await factories.node(connection), Surface()
-    async with pool_of(database) as pool, asyncio.TaskGroup() as outer:
+    async with pool_of(database, patience=30) as pool, asyncio.TaskGroup() as outer:
         settler = Settler(pool, lambda _: None)
         async with asyncio.TaskGroup() as tasks:
             runner = Runner(
