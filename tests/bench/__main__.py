@@ -5,14 +5,20 @@ import argparse
 from tests.bench import (
     batches,
     captures,
+    dead,
+    fairness,
     fanout,
+    flat,
     floor,
+    lanes,
     report,
     snapshot,
+    starts,
     steering,
     submissions,
     sync,
     waiting,
+    wide,
 )
 from tests.bench.report import Measured
 
@@ -25,6 +31,12 @@ BENCHES = {
     "snapshot": snapshot.run,
     "captures": captures.run,
     "steering": steering.run,
+    "lanes": lanes.run,
+    "fairness": fairness.run,
+    "dead": dead.run,
+    "wide": wide.run,
+    "starts": starts.run,
+    "flat": flat.run,
 }
 
 parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)

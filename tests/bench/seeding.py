@@ -15,6 +15,7 @@ from orchestrator.domain.regions import Region
 from orchestrator.store import groups, lanes, parents
 from orchestrator.store.lanes import Place
 from orchestrator.store.parents import Caller, NewParent
+from orchestrator.surfaces import RegionLimits
 
 AT_ONCE = 500
 NOBODY = 0
@@ -55,12 +56,12 @@ def seed(
     return asyncio.run(make())
 
 
-def more(url: str, issued: Issued, work: Work, *, priority: int) -> None:
-    """More work for a key, in lanes there are."""
+def more(url: str, issued: Issued, work: Work, *, priority: int, lane: int = 0) -> None:
+    """More work for a key; `lane` is the concurrency of new lanes."""
 
     async def insert() -> None:
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            await _insert(connection, issued, work, lane=0, priority=priority, group=None)
+            await _insert(connection, issued, work, lane=lane, priority=priority, group=None)
 
     asyncio.run(insert())
 
@@ -82,7 +83,7 @@ async def _insert(
         group=group,
     )
     places = [Place(cell.surface, cell.region.country) for cell in plan.cells()]
-    known = await lanes.ensure(connection, dict.fromkeys(places, lane))
+    known = await lanes.ensure(connection, dict.fromkeys(places, RegionLimits(concurrency=lane)))
     cells = [known[place] for place in places]
     named = (issued.key.id, group or "")
     group_id = (await groups.ensure(connection, [named]))[named] if group else None
@@ -99,7 +100,7 @@ def hold(url: str, issued: Issued, surface: str, callers: int) -> None:
     async def insert() -> None:
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             place = Place(surface, "US")
-            lane = (await lanes.ensure(connection, {place: 1}))[place]
+            lane = (await lanes.ensure(connection, {place: RegionLimits(concurrency=1)}))[place]
             plan = Plan(query="shoes", surfaces=(surface,), regions=(Region("US"),))
             new = [
                 NewParent(ids.new(), issued.key.id, plan, [lane], caller=Caller(n, NOBODY))

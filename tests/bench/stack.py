@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -65,6 +66,22 @@ class Stack:
                 return (await keys.create(connection, name, limits=limits, role=role)).secret
 
         return asyncio.run(create())
+
+    def until(self, statement: str, *values: object, seconds: float = 120) -> None:
+        """Return when this statement finds true; it is asked each 50 ms. Raises `TimeoutError`."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for _ in range(int(seconds / 0.05)):
+                if connection.execute(statement, values).fetchone() == (True,):  # type: ignore[arg-type]
+                    return
+                connection.execute("SELECT pg_sleep(0.05)")
+        raise TimeoutError(statement)
+
+    def one(self, statement: str, *values: object) -> tuple[Any, ...]:
+        """The one row that this statement finds."""
+        with psycopg.connect(self.url) as connection:
+            row = connection.execute(statement, values).fetchone()  # type: ignore[arg-type]
+        assert row
+        return row
 
     def _process(
         self, command: list[str], extra: dict[str, str] | None = None, keep: tuple[int, ...] = ()

@@ -48,14 +48,14 @@ def _interrupts(scale: float) -> list[Row]:
         work = Work(cells, ("slow",), ("US",))
         issued = seeding.seed(here.url, "bench", work, limits=LIMITS, lane=500, group="all")
         here.worker(slots=400)
-        _until(here, "SELECT count(*) = %s FROM child WHERE state = 'processing'", cells)
+        here.until("SELECT count(*) = %s FROM child WHERE state = 'processing'", cells)
         asked = loading.request("POST", "/v1/groups/all/cancel", issued.secret)
         url = here.api()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             told = runner.run(loading.load(url, lambda _: asked, count=1, connections=1))
         assert told.statuses == {202: 1}, told.statuses
-        _until(here, "SELECT count(*) = 0 FROM parent WHERE finished_at IS NULL")
-        ((middle, longest), found) = _one(here, INTERRUPTED)
+        here.until("SELECT count(*) = 0 FROM parent WHERE finished_at IS NULL")
+        ((middle, longest), found) = here.one(INTERRUPTED)
     assert found == cells, found
     return [
         Row(f"a cancel to the end of {cells} running captures, p50", middle, "s"),
@@ -74,8 +74,8 @@ def _flood(scale: float) -> list[Row]:
         )
         seeding.more(here.url, issued, Work(high, ("quick",), ("US",)), priority=10)
         here.worker(slots=100)
-        _until(here, "SELECT count(*) > %s FROM child WHERE state = 'completed'", high // 2)
-        ours, served = _one(here, SERVED)
+        here.until("SELECT count(*) > %s FROM child WHERE state = 'completed'", high // 2)
+        ours, served = here.one(SERVED)
     return [Row("share of priority 1 under a flood of priority 10", ours / served, "of all", 0.09)]
 
 
@@ -96,7 +96,7 @@ def _mass_cancel(scale: float) -> list[Row]:
         url = here.api()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             seen = runner.run(_cancel(here, url, issued.secret))
-        (left,) = _one(here, "SELECT count(*) FROM parent WHERE cancel_requested_at IS NULL")
+        (left,) = here.one("SELECT count(*) FROM parent WHERE cancel_requested_at IS NULL")
     assert left == 0, left
     return [
         Row(f"a group of {parents:,} waiting parents canceled", parents / seen.took, "parents/s"),
@@ -125,19 +125,3 @@ async def _cancel(here: Stack, url: str, secret: str) -> _Canceled:
     assert worker.poll() is None
     meanwhile = loading.Answered(took, {200: len(latencies)}, latencies)
     return _Canceled(took, before.percentile(0.99), meanwhile.percentile(0.99))
-
-
-def _until(here: Stack, statement: str, *values: object, seconds: float = 120) -> None:
-    with psycopg.connect(here.url, autocommit=True) as connection:
-        for _ in range(int(seconds / 0.05)):
-            if connection.execute(statement, values).fetchone() == (True,):  # type: ignore[arg-type]
-                return
-            connection.execute("SELECT pg_sleep(0.05)")
-    raise TimeoutError(statement)
-
-
-def _one(here: Stack, statement: str) -> tuple[object, ...]:
-    with psycopg.connect(here.url) as connection:
-        row = connection.execute(statement).fetchone()  # type: ignore[arg-type]
-    assert row
-    return row

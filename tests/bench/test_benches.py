@@ -2,7 +2,22 @@
 
 import pytest
 
-from tests.bench import batches, captures, fanout, snapshot, steering, submissions, sync, waiting
+from tests.bench import (
+    batches,
+    captures,
+    dead,
+    fairness,
+    fanout,
+    flat,
+    lanes,
+    snapshot,
+    starts,
+    steering,
+    submissions,
+    sync,
+    waiting,
+    wide,
+)
 
 
 @pytest.mark.parametrize(
@@ -10,6 +25,7 @@ from tests.bench import batches, captures, fanout, snapshot, steering, submissio
     [
         *(fanout, submissions, batches, snapshot),
         *(captures, sync, waiting, steering),
+        *(lanes, fairness, dead, wide, starts, flat),
     ],
 )
 def test_a_benchmark_does_all_its_work_at_a_small_size(bench):
