@@ -60,11 +60,13 @@ WITH lane_room AS MATERIALIZED (
   SELECT coalesce(array_agg(id) FILTER (WHERE room <= 0), '{}') AS soft,
          coalesce(array_agg(id) FILTER (WHERE room + extra <= 0), '{}') AS hard,
          coalesce(array_agg(id) FILTER (WHERE room + 3 * extra <= 0), '{}') AS hardest,
-         (SELECT array_agg(r.room ORDER BY n)
-          FROM generate_series(1, (SELECT max(id) FROM lane_room)) AS n
-          LEFT JOIN lane_room r ON r.id = n) AS room_of,
          extract(epoch FROM clock_timestamp())::float8 AS clock
   FROM lane_room
+), by_id AS MATERIALIZED (
+  SELECT array_agg(coalesce(room, 0) ORDER BY n) AS room,
+         array_agg(coalesce(extra, 0) ORDER BY n) AS extra
+  FROM generate_series(1, (SELECT max(id) FROM lane_room)) AS n
+  LEFT JOIN lane_room r ON r.id = n
 ), stuck AS MATERIALIZED (
   SELECT i.key_id, sum(i.queued - i.sync_queued)::int AS n
   FROM lane_room r
@@ -102,23 +104,24 @@ WITH lane_room AS MATERIALIZED (
     SELECT in_flight - coalesce(stuck.n, 0) AS used, 2 * concurrency AS window) AS own
 ), strands AS MATERIALIZED (
   SELECT k.key_id, s.strand, s.past,
-         CASE WHEN s.past > 0 THEN 1
-              WHEN k.most > 1
-              THEN least(k.most, (SELECT min(f.room_of[l]) FROM unnest(s.lanes) AS l))
-              ELSE 1 END AS most,
+         CASE WHEN s.past > 0 THEN 1 ELSE least(k.most, s.room) END AS most,
          row_number() OVER (PARTITION BY k.key_id, s.past ORDER BY s.since) AS nth
   FROM keys k
   CROSS JOIN full_lanes f
   CROSS JOIN LATERAL (
-    SELECT strand, since, lanes,
-           CASE WHEN NOT lanes && f.soft THEN 0
-                WHEN k.idle AND NOT lanes && f.hard THEN 1
-                WHEN since < f.clock - %(passed_over)s AND NOT lanes && f.hardest THEN 3 END AS past
+    SELECT strand, since, own.room,
+           CASE WHEN own.room > 0 THEN 0
+                WHEN k.idle AND own.hard > 0 THEN 1
+                WHEN since < f.clock - %(passed_over)s AND own.hardest > 0 THEN 3 END AS past
     FROM (SELECT strand, since, lanes
           FROM strand
           WHERE key_id = k.key_id AND waiting
           ORDER BY priority DESC, strand
-          LIMIT %(look_strands)s) AS first) AS s
+          LIMIT %(look_strands)s) AS first
+    CROSS JOIN LATERAL (
+      SELECT min(i.room[l]) AS room, min(i.room[l] + i.extra[l]) AS hard,
+             min(i.room[l] + 3 * i.extra[l]) AS hardest
+      FROM by_id AS i, unnest(lanes) AS l) AS own) AS s
   WHERE s.past IS NOT NULL
 ), best AS MATERIALIZED (
   SELECT s.key_id, p.id, p.lanes, p.cells, s.past,
@@ -199,14 +202,18 @@ WITH lane_room AS MATERIALIZED (
 ), remembered AS (
   UPDATE usage u
   SET fan_turn = l.clock,
-      fan_served = CASE WHEN l.left_queue > 0 THEN l.clock ELSE u.fan_served END,
-      fanned = mod(u.fanned + l.left_queue, 10),
-      drained = decayed(u.drained, u.drained_at, l.clock) + l.left_queue,
+      fan_served = CASE WHEN l.left_queue[array_position(l.keys, u.key_id)] > 0
+                        THEN l.clock ELSE u.fan_served END,
+      fanned = mod(u.fanned + l.left_queue[array_position(l.keys, u.key_id)], 10),
+      drained = decayed(u.drained, u.drained_at, l.clock)
+                + l.left_queue[array_position(l.keys, u.key_id)],
       drained_from = CASE WHEN decayed(u.drained, u.drained_at, l.clock) < 0.05
                           THEN l.clock ELSE u.drained_from END,
       drained_at = l.clock
-  FROM locked l
-  WHERE u.key_id = l.key_id AND u.key_id = ANY(ARRAY(SELECT key_id FROM turns))
+  FROM (SELECT array_agg(key_id) AS keys, array_agg(left_queue::int) AS left_queue,
+               max(clock) AS clock
+        FROM locked) AS l
+  WHERE u.key_id = ANY(l.keys)
 )
 INSERT INTO child (parent_id, ordinal, key_id, lane_id, priority, group_id)
 SELECT m.id, cell.ordinal, m.key_id, cell.lane, m.priority, m.group_id

@@ -4,6 +4,7 @@ import argparse
 
 from tests.bench import (
     batches,
+    breaker,
     captures,
     dead,
     fairness,
@@ -32,6 +33,7 @@ BENCHES = {
     "captures": captures.run,
     "steering": steering.run,
     "lanes": lanes.run,
+    "breaker": breaker.run,
     "fairness": fairness.run,
     "dead": dead.run,
     "wide": wide.run,

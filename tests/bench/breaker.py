@@ -1,4 +1,4 @@
-"""A breaker opens and recovers, as its upstream's log has it; `python -m tests.bench.breaker` draws.
+"""A breaker opens and recovers, by its upstream's log; `python -m tests.bench.breaker` draws it.
 
 One surface's upstream answers 500 for a while; another surface shares worker, key and parents'
 queue with it. Every call is logged where it arrives.
@@ -131,8 +131,7 @@ def _upstream() -> Iterator[tuple[Log, int]]:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         ports.put(runner.addresses[0][1])
-        while not over.is_set():
-            await asyncio.sleep(0.1)
+        await asyncio.to_thread(over.wait)
         await runner.cleanup()
 
     with ThreadPoolExecutor(1) as thread:

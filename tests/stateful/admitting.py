@@ -105,5 +105,5 @@ class Admitting(Furnished):
         left = [one for one in self.rows.live() if seen.parents[one].state != "queued"]
         moved = [one for one in left if self.rows.parents[one].state == "queued"]
         assert bool(moved) == leaving
-        within_windows(self.rows, moved, self.limits, aged=aged)
+        within_windows(self.rows, moved, self.limits, aged=aged, both=both)
         assert born == sum(self.rows.fan_out(parent) for parent in moved)

@@ -47,23 +47,29 @@ def may_leave(rows: Rows, key: int, limits: Limits, *, aged: bool) -> bool:
     passed over for long (`aged`: all were) further still. What was waited for from the first never
     was in a queue: it fills lanes, but no key.
     """
-    in_flight, there = _in_flight(rows)[key], rooms(rows)
+    in_flight, there, most = _in_flight(rows)[key], rooms(rows), 2 * limits.concurrency
+    if in_flight - _stuck(rows)[key] >= most:
+        return False
+    if in_flight >= most and not any(room.open() for room in there.values()):
+        return False
     past = max(0 if in_flight else IDLE_PAST, AGED_PAST if aged else 0)
-    return in_flight - _stuck(rows)[key] < 2 * limits.concurrency and any(
-        all(there[lane].open(past) for lane in parent.ahead) for parent in rows.queue(key)
-    )
+    return any(all(there[lane].open(past) for lane in one.ahead) for one in rows.queue(key))
 
 
 def within_windows(
-    before: Rows, left: Sequence[UUID], limits: Mapping[int, Limits], *, aged: bool
+    before: Rows, left: Sequence[UUID], limits: Mapping[int, Limits], *, aged: bool, both: bool
 ) -> None:
-    """These left together: no more than lanes and keys had room for, but for the last of each."""
+    """These left: no more than lanes and keys had room for, but for the last of each.
+
+    In two rounds (`both`) what left first for a lane that is slow took no room of its key.
+    """
     there, in_flight, stuck = rooms(before), _in_flight(before), _stuck(before)
+    slow = {n for n, lane in before.lanes.items() if both and lane.slow}
     for key, most in limits.items():
         own = [before.parents[one] for one in left if before.parents[one].key == key]
-        cells = [len(parent.ordinals) for parent in own]
-        used = in_flight[key] - stuck[key]
-        assert not own or sum(cells) - max(cells) < 2 * most.concurrency - used
+        cells = sum(lane not in slow for parent in own for lane in parent.ahead)
+        room = 2 * most.concurrency - (in_flight[key] - stuck[key])
+        assert not own or cells - max(len(parent.ahead) for parent in own) < room
         past = [one for one in own if not all(there[lane].open() for lane in one.ahead)]
         assert len(past) <= (in_flight[key] == 0) + aged
     for lane, room in there.items():
