@@ -32,7 +32,7 @@ ci-more: $(READY)
 	@.ci/suite schemathesis $(BIN)/pytest -m slow tests/schemathesis
 	@.ci/suite chaos $(PYTEST) tests/chaos
 	@.ci/suite bench-guards $(BIN)/pytest tests/bench
-	@.ci/on-postgres .ci/suite store-on-another-postgresql $(PYTEST) tests/store
+	@.ci/on-postgres .ci/suite store-on-another-postgresql $(PYTEST) -m "not slow" tests/store
 
 check: $(READY)
 	@.ci/suite format $(BIN)/ruff format --check $(CODE)

@@ -100,7 +100,7 @@ def _adapted(lane: Lane, batch: Batch, now: datetime, *, halved: bool) -> Lane:
     if halved:
         half = max(1, lane.allowed // 2)
         return msgspec.structs.replace(lane, adaptive=half, good=0, halved_at=now)
-    if lane.adaptive is None:
+    if lane.adaptive is None or not batch.completed:
         return lane
     good = lane.good + batch.completed
     if good < lane.adaptive:

@@ -370,6 +370,7 @@ async def answers(client: Client) -> bool:
         return False
 
 
+@pytest.mark.slow
 async def test_what_an_operator_orders_of_a_lane_holds(server, crew, client, operator, upstream):
     """Paused, nothing starts, whoever is killed and started again; limited, no more; resumed, all.
 

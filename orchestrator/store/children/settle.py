@@ -145,11 +145,12 @@ WITH outcome AS MATERIALIZED (
           %(longest)s, %(pause)s * 2 ^ least(16, n.failures - %(strikes)s)) END,
       adaptive = CASE
         WHEN n.halved THEN greatest(1, l.allowed / 2)
-        WHEN l.good + n.completed < l.adaptive THEN l.adaptive
+        WHEN n.completed = 0 OR l.good + n.completed < l.adaptive THEN l.adaptive
         WHEN l.adaptive + 1 < l.concurrency THEN l.adaptive + 1 END,
       good = CASE
-        WHEN n.halved OR l.good + n.completed >= l.adaptive THEN 0
-        WHEN l.adaptive IS NULL THEN l.good
+        WHEN n.halved THEN 0
+        WHEN n.completed = 0 OR l.adaptive IS NULL THEN l.good
+        WHEN l.good + n.completed >= l.adaptive THEN 0
         ELSE l.good + n.completed END,
       halved_at = CASE WHEN n.halved THEN now() ELSE l.halved_at END,
       not_before = greatest(l.not_before, n.not_before)
