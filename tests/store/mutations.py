@@ -16,6 +16,7 @@ from tests.store.mutating import (
     COUNTERS,
     FAN_OUT,
     LIMITS,
+    OUTCOME_ROWS,
     PARENT_COUNTERS,
     PLANS,
     RACES,
@@ -75,8 +76,8 @@ MUTATIONS = (
             ("    AND lower(p.state) = 'queued'\n", ""),
             ("  FOR NO KEY UPDATE SKIP LOCKED", ""),
             (
-                "  WHERE p.id = picked.id AND",
-                "  WHERE lower(p.state) = 'queued' AND p.id = picked.id AND",
+                "  WHERE id = ANY(ARRAY(SELECT id FROM picked))",
+                "  WHERE lower(state) = 'queued' AND id = ANY(ARRAY(SELECT id FROM picked))",
             ),
             ("FROM moved m, unnest", "FROM parent m JOIN picked USING (id), unnest"),
         ),
@@ -111,7 +112,7 @@ MUTATIONS = (
     Mutation("settle: parents by id", SETTLE, swap(("ORDER BY id FOR", "ORDER BY id DESC FOR"))),
     Mutation(
         "settle: one outcome a child",
-        SETTLE,
+        OUTCOME_ROWS,
         swap(
             (
                 "rows = {outcome.fence: _row(outcome) for outcome in reversed(outcomes)}",

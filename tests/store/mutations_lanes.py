@@ -80,13 +80,13 @@ LANES = (
     Mutation(
         "fan-out: full strands are passed by",
         FAN_OUT,
-        swap(("CASE WHEN NOT lanes && f.soft THEN 0", "CASE WHEN true THEN 0")),
+        swap(("CASE WHEN own.room > 0 THEN 0", "CASE WHEN true THEN 0")),
         HELD,
     ),
     Mutation(
         "fan-out: what is passed over gets its turn",
         FAN_OUT,
-        swap(("AND NOT lanes && f.hardest THEN 3", "AND false THEN 3")),
+        swap(("AND own.hardest > 0 THEN 3", "AND false THEN 3")),
         HELD,
     ),
     Mutation(

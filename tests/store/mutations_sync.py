@@ -62,7 +62,7 @@ SYNC = (
         (SYNC_CLAIMS,),
     ),
     Mutation(
-        "claim: a slot left free", CLAIM, swap((" - (l.concurrency >= 4)::int", "")), (SYNC_CLAIMS,)
+        "claim: a slot left free", CLAIM, swap((" - (l.allowed >= 4)::int", "")), (SYNC_CLAIMS,)
     ),
     Mutation(
         "claim: the slot left free is not for sharing",
@@ -102,8 +102,8 @@ SYNC = (
         FAN_OUT,
         swap(
             (
-                "- sync_queued - sync_processing - sync_retrying AS used",
-                "AS used",
+                "- sync_queued - sync_processing - sync_retrying AS in_flight",
+                "AS in_flight",
             )
         ),
         (FANNED_OUT,),
@@ -118,13 +118,13 @@ SYNC = (
     Mutation(
         "settle: healthy work locks no lane",
         SETTLE,
-        swap(("THEN l.failures <> 0 OR l.open_until IS NOT NULL", "THEN true")),
+        swap(("AND (l.failures <> 0 OR l.open_until IS NOT NULL", "AND (true")),
         (ORDER, BREAKER),
     ),
     Mutation(
         "settle: an open breaker counts nothing",
         SETTLE,
-        swap((" AND (l.open_until > now()) IS NOT TRUE", "")),
+        swap((" OR l.open_until > now() THEN 0", " THEN 0")),
         (BREAKER,),
     ),
     Mutation(
@@ -136,7 +136,7 @@ SYNC = (
     Mutation(
         "settle: callers are told",
         SETTLE,
-        swap(('await waits.tell(connection, named["parents"])', "pass")),
+        swap(('await waits.tell(connection, columns["parents"])', "pass")),
         (WAITED,),
     ),
     Mutation(
