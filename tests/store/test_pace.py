@@ -133,6 +133,15 @@ async def test_an_operators_limit_bounds_what_runs(connection, owner):
     assert await claim(connection) == []
 
 
+async def test_an_operators_limit_bounds_sync_work_too(connection, owner):
+    """Whoever waits does not pass it either."""
+    made = await factories.lane(connection)
+    for _ in range(5):
+        await factories.sync_parent(connection, owner, [made])
+    await connection.execute("UPDATE lane SET limited = 2 WHERE id = %s", [made])
+    assert len(await claim(connection)) == 2
+
+
 async def test_the_next_start_is_when_time_lets_something_start(connection, owner):
     """A token, the upstream's moment, a probe; nothing of it where nothing is ready."""
 
