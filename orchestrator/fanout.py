@@ -57,9 +57,7 @@ WITH lane_room AS MATERIALIZED (
     SELECT l.paused_at IS NOT NULL OR l.open_until IS NOT NULL AS shut,
            2 * least(l.allowed, 1 + ceil(l.rate))::int AS window) AS own
 ), full_lanes AS MATERIALIZED (
-  SELECT coalesce(array_agg(id) FILTER (WHERE room <= 0), '{}') AS soft,
-         coalesce(array_agg(id) FILTER (WHERE room + extra <= 0), '{}') AS hard,
-         coalesce(array_agg(id) FILTER (WHERE room + 3 * extra <= 0), '{}') AS hardest,
+  SELECT coalesce(array_agg(id) FILTER (WHERE room <= 0), '{}') AS ids,
          extract(epoch FROM clock_timestamp())::float8 AS clock
   FROM lane_room
 ), by_id AS MATERIALIZED (
@@ -154,7 +152,7 @@ WITH lane_room AS MATERIALIZED (
           WHERE key_id = k.key_id AND state = 'queued'
           ORDER BY id
           LIMIT CASE WHEN k.most + k.fanned < 10 THEN 0 ELSE %(look_parents)s END) AS first
-    WHERE NOT lanes && f.soft
+    WHERE NOT lanes && f.ids
     ORDER BY id
     LIMIT (k.most + k.fanned) / 10) AS o
 ), candidates AS MATERIALIZED (

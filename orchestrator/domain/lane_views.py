@@ -1,12 +1,9 @@
 """A lane as clients and operators read it."""
 
-from typing import Literal
-
 from orchestrator.domain.envelope import Wire
-from orchestrator.domain.rows import LaneRow
+from orchestrator.domain.rows import BreakerState, LaneRow
 from orchestrator.domain.times import rfc3339
 
-BreakerState = Literal["closed", "open", "half_open"]
 _UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0))
 
 

@@ -83,6 +83,9 @@ class ChildRow(NamedTuple):
     charged: int = 0
 
 
+BreakerState = Literal["closed", "open", "half_open"]
+
+
 class LaneRow(NamedTuple):
     """A lane and its load over all keys.
 
@@ -103,7 +106,7 @@ class LaneRow(NamedTuple):
     queued: int
     processing: int
     retrying: int
-    breaker: Literal["closed", "open", "half_open"]
+    breaker: BreakerState
     open_until: datetime | None
     paused_at: datetime | None
     not_before: datetime | None

@@ -4,8 +4,7 @@ from collections.abc import Collection
 
 from psycopg import AsyncConnection
 
-PAUSED_SECONDS = 3600.0
-"""Nobody knows when an operator lets a lane go on: not soon."""
+from orchestrator.store.lanes.read import PAUSED_SECONDS
 
 RESUMES = """
 WITH shut AS MATERIALIZED (

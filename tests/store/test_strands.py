@@ -7,6 +7,7 @@ from orchestrator import snapshot
 from orchestrator.fanout import PASSED_OVER_SECONDS, fan_out
 from orchestrator.store import lanes, parents, steering, strands
 from orchestrator.store.lanes import Place
+from orchestrator.store.lanes.read import PAUSED_SECONDS
 from tests import factories
 
 pytestmark = pytest.mark.anyio
@@ -300,7 +301,7 @@ async def test_a_queue_that_lanes_keep_resumes_with_the_next_probe(connection, o
     assert await strands.resumes(connection, [owner.id]) == {owner.id: 0.0}
     await connection.execute(PAUSED, [sound])
     await factories.some_parents(connection, owner, [sound], n=2)
-    assert await strands.resumes(connection, [owner.id]) == {owner.id: strands.PAUSED_SECONDS}
+    assert await strands.resumes(connection, [owner.id]) == {owner.id: PAUSED_SECONDS}
 
 
 async def test_a_refusal_by_a_held_queue_says_when_the_lane_is_tried_again(connection, dead):
