@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from orchestrator.client import Client, Snapshot
-    from orchestrator.domain.lane_views import LaneView
+    from orchestrator.client.records import Surface
     from orchestrator.store.counters import Difference
 
 NUMBERS = frozenset({"Taken", "Of", "Free", "Cells", "Counter says", "Recount says"})
@@ -49,22 +49,24 @@ async def _status(*, as_json: bool) -> None:
             typer.echo((await client.get("/v1/async/status")).decode())
             return
         snapshot = await client.status()
-        for made in (*tables(snapshot), *waits(snapshot, await lanes_of(client, snapshot))):
+        for made in (*tables(snapshot), *waits(snapshot, await surfaces_of(client, snapshot))):
             console().print(made)
 
 
-async def lanes_of(client: "Client", snapshot: "Snapshot") -> "list[LaneView]":
-    """The lanes in which the key may have something in flight; none are asked for when it has not.
+async def surfaces_of(client: "Client", snapshot: "Snapshot") -> "list[Surface]":
+    """Those in which the key may have something in flight, with such lanes alone.
 
-    The snapshot says where by surface and by region.
+    The snapshot says where by surface and by region; nothing is asked for when it says nowhere.
     """
+    from msgspec.structs import replace
+
     flight = snapshot.inflight
     if not flight.total:
         return []
-    known = (await client.surfaces()).surfaces
-    every = (lane for surface in known for lane in surface.lanes)
     return [
-        one for one in every if one.surface in flight.by_surface and one.country in flight.by_region
+        replace(one, lanes=tuple(at for at in one.lanes if at.country in flight.by_region))
+        for one in (await client.surfaces()).surfaces
+        if one.name in flight.by_surface
     ]
 
 
@@ -99,14 +101,17 @@ def tables(snapshot: "Snapshot") -> "tuple[Table, ...]":
     return room, _counted("In flight", stages), *shown
 
 
-def waits(snapshot: "Snapshot", lanes: "Iterable[LaneView]") -> "Iterator[Table]":
-    """What is held in the queue and why, and what is in the way of these lanes, where there is."""
+def waits(snapshot: "Snapshot", surfaces: "Iterable[Surface]") -> "Iterator[Table]":
+    """What is held in the queue and why, and what is in the way of these surfaces' lanes."""
     from orchestrator.cli.lane_tables import held, state, table_of
 
     if snapshot.admission_queue.held:
         yield held(snapshot.admission_queue.held)
-    if slow := [lane for lane in lanes if state(lane) != "ok"]:
-        yield table_of(slow, title="Lanes that do not run freely")
+    surfaces = list(surfaces)
+    unserved = {surface.name for surface in surfaces if not surface.live_workers}
+    lanes = (lane for surface in surfaces for lane in surface.lanes)
+    if slow := [lane for lane in lanes if state(lane, unserved) != "ok"]:
+        yield table_of(slow, title="Lanes that do not run freely", unserved=unserved)
 
 
 def _row(room: "Table", name: str, *numbers: int) -> None:

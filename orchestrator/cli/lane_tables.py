@@ -1,6 +1,6 @@
 """Lanes as tables for people, and what is in the way of one, in words."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.output import table
@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 
 NUMBERS = frozenset({"Running", "Queued", "Configured", "Limit", "Adaptive", "Jobs"})
 NONE = "-"
+SYNC_PLACE_FROM = 4
 REASONS = {"breaker_open": "breaker open", "lane_paused": "paused"}
 
 
-def table_of(lanes: Iterable[LaneView], *, title: str | None = None) -> "Table":
-    """A row per lane: `running` of those allowed, what limits it, how it is."""
+def table_of(
+    lanes: Iterable[LaneView], *, title: str | None = None, unserved: Collection[str] = ()
+) -> "Table":
+    """A row per lane: `running` of those allowed, what limits it, how it is.
+
+    `unserved` are surfaces known to have no live worker.
+    """
     columns = ("Surface", "Country", "Running", "Queued", "Configured", "Limit", "Adaptive", "Rate")
     made = table(*columns, "State", right=NUMBERS, title=title)
     for lane in lanes:
@@ -31,27 +37,40 @@ def table_of(lanes: Iterable[LaneView], *, title: str | None = None) -> "Table":
             _number(lane.limit),
             _number(adaptive),
             lane.rate or NONE,
-            state(lane),
+            state(lane, unserved),
         )
     return made
 
 
-def state(lane: LaneView) -> str:
+def state(lane: LaneView, unserved: Collection[str] = ()) -> str:
     """What is in the way of a lane; `ok` when nothing is."""
-    return "; ".join(_troubles(lane)) or "ok"
+    return "; ".join((*_stops(lane, unserved), *_limits(lane))) or "ok"
 
 
-def _troubles(lane: LaneView) -> Iterable[str]:
+def _stops(lane: LaneView, unserved: Collection[str]) -> Iterable[str]:
+    """Why nothing starts."""
     if lane.paused:
         yield "paused"
+    if lane.surface in unserved:
+        yield "no live worker"
     if lane.breaker.state == "open":
         yield f"breaker open until {lane.breaker.until}"
     if lane.breaker.state == "half_open":
         yield "half-open: one probe at a time"
     if lane.retry_at:
         yield f"throttled until {lane.retry_at}"
+
+
+def _limits(lane: LaneView) -> Iterable[str]:
+    """Why no more starts: of four places async work leaves one to those who wait for an answer."""
+    if lane.limit is not None and lane.limit < lane.concurrency:
+        yield f"limited to {lane.limit:,} at once"
     if lane.adaptive_limit < lane.concurrency:
         yield f"throttled to {lane.adaptive_limit:,} at once"
+    if lane.queued and lane.processing >= lane.allowed - (lane.allowed >= SYNC_PLACE_FROM):
+        yield "full"
+    if lane.queued and lane.rate:
+        yield f"{lane.queued:,} queued at {lane.rate}"
 
 
 def held(lanes: "Iterable[HeldLane]") -> "Table":

@@ -31,6 +31,8 @@ def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
 
     if context.invoked_subcommand is None:
         _tell(run(lane_orders.all_lanes()), as_json=as_json)
+    elif as_json:
+        context.default_map = {context.invoked_subcommand: {"as_json": True}}
 
 
 def pause(surface: SurfaceName, country: Country, *, as_json: AsJson = False) -> None:

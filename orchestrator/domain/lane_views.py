@@ -56,8 +56,12 @@ def view(row: LaneRow) -> LaneView:
 
 
 def rate(per_second: float | None) -> str | None:
-    """`10/s`, `30/min`, `6/h`: of the shortest time in which at least one starts, or of an hour."""
+    """`10/s`, `30/min`, `6/h`: of the shortest time in which at least one starts, or of an hour.
+
+    Whatever can be configured is told as it can be configured (`orchestrator.surfaces.per_second`).
+    """
     if per_second is None:
         return None
     unit, seconds = next((one for one in _UNITS if per_second * one[1] >= 1), _UNITS[-1])
-    return f"{per_second * seconds:.6g}/{unit}"
+    number = f"{per_second * seconds:.6f}".rstrip("0").rstrip(".")
+    return f"{number}/{unit}"

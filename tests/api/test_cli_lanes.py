@@ -56,11 +56,20 @@ def test_lanes_are_listed_and_steered(parallax):
         (None, None, True),
     ]
     assert "0 of 3" in parallax()
+    assert "limited to 3 at once" in parallax()
     assert "paused" in parallax()
     assert parallax("limit", "chatgpt", "US", "none", "--json")["limit"] is None
     resumed = parallax("resume", "site", "GB")
     assert "ok" in resumed
     assert "paused" not in resumed
+
+
+def test_an_order_is_answered_in_json_wherever_that_is_asked_for(parallax):
+    """`--json` before the order holds for it as after it."""
+    assert parallax("--json", "pause", "chatgpt", "US")["paused"] is True
+    assert parallax("--json", "limit", "chatgpt", "US", "3")["allowed"] == 3
+    assert parallax("--json", "resume", "chatgpt", "US", "--json")["paused"] is False
+    assert "chatgpt" in parallax("pause", "chatgpt", "US")
 
 
 def test_a_lane_there_is_not_is_one_line(parallax):
@@ -80,15 +89,16 @@ async def test_the_status_of_a_key_tells_of_its_lanes_alone(app, registered, iss
         url="http://parallax.test", key=(await issue()).secret, transport=transport
     ) as client:
         snapshot = await client.status()
-        assert await headroom.lanes_of(client, snapshot) == []
+        assert await headroom.surfaces_of(client, snapshot) == []
         for country in ("US", "GB", "FR"):
             await factories.lane(connection, country)
             await lanes.pause(connection, Place("chatgpt", country), paused=True)
         await client.submit("shoes", surfaces=["chatgpt"], regions=["US", "GB"])
         snapshot = await client.status()
-        found = await headroom.lanes_of(client, snapshot)
-    assert [lane.country for lane in found] == ["GB", "US"]
+        found = await headroom.surfaces_of(client, snapshot)
+    assert [lane.country for surface in found for lane in surface.lanes] == ["GB", "US"]
     with (console := Console(width=200)).capture() as capture:
         console.print(*headroom.waits(snapshot, found))
     assert capture.get().count("paused") == 4
+    assert capture.get().count("no live worker") == 2
     assert "FR" not in capture.get()

@@ -26,6 +26,7 @@ from tests.bench.stack import Stack
 LIMITS = Limits(queue_capacity=10**6, concurrency=400)
 AT_ONCE, CALL_SECONDS = 8, 0.1
 FAILS, LASTS = (4.0, 16.0), 26.0
+SHORTEST = 0.65  # the first probe still finds it dead
 STRUCK, SOUND = "struck", "sound"
 CONFIG = """
 [surfaces.{name}]
@@ -91,7 +92,7 @@ def run(scale: float) -> list[Row]:
 
 def watch(scale: float) -> tuple[Log, list[tuple[float, str]], float]:
     """A run: the log, the breaker's states by time, and how much longer or shorter it was."""
-    stretch = max(0.5, scale)
+    stretch = max(SHORTEST, scale)
     with _upstream() as (log, port), stack.running() as here:
         here.config("".join(CONFIG.format(name=name, port=port) for name in (STRUCK, SOUND)))
         for name in (STRUCK, SOUND):
@@ -112,7 +113,7 @@ def _drive(here: Stack, log: Log, stretch: float) -> list[tuple[float, str]]:
     log.began = time.monotonic()
     with psycopg.connect(here.url, autocommit=True) as session:
         while (at := time.monotonic() - log.began) < LASTS * stretch:
-            log.fails = FAILS[0] <= at < FAILS[1] * stretch
+            log.fails = FAILS[0] <= at / stretch < FAILS[1]
             row = session.execute(STATE).fetchone()
             states.append((at, row[0] if row else "closed"))
             time.sleep(0.05)

@@ -4,6 +4,7 @@ import pytest
 
 from tests.bench import (
     batches,
+    breaker,
     captures,
     dead,
     fairness,
@@ -25,7 +26,7 @@ from tests.bench import (
     [
         *(fanout, submissions, batches, snapshot),
         *(captures, sync, waiting, steering),
-        *(lanes, fairness, dead, wide, starts, flat),
+        *(lanes, breaker, fairness, dead, wide, starts, flat),
     ],
 )
 def test_a_benchmark_does_all_its_work_at_a_small_size(bench):

@@ -1,14 +1,18 @@
 """What commands print, made from records."""
 
 import io
+import re
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from orchestrator.api.openapi.examples import SNAPSHOT
 from orchestrator.cli import answers, headroom, lane_tables, moments, output, places, progress
+from orchestrator.client.records import Surface
 from orchestrator.domain.documents import (
     ChildJob,
     ChildSummary,
@@ -21,6 +25,7 @@ from orchestrator.domain.documents import (
 from orchestrator.domain.envelope import Answer, Evidence, Failure, Provenance, Seen, Source
 from orchestrator.domain.lane_views import Breaker, LaneView, rate
 from orchestrator.domain.snapshot import HeldLane, Snapshot
+from orchestrator.surfaces import per_second
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -239,7 +244,7 @@ FREE = LaneView(
     limit=None,
     adaptive_limit=100,
     allowed=100,
-    queued=1_234,
+    queued=0,
     processing=20,
     paused=False,
     retry_at=None,
@@ -252,11 +257,23 @@ def lane(**changes: object) -> LaneView:
     return msgspec.structs.replace(FREE, **changes)
 
 
+def surface(name: str, live_workers: int, *lanes: LaneView) -> Surface:
+    return Surface(
+        name=name,
+        adapter="simulator",
+        method="simulator",
+        regions=None,
+        live_workers=live_workers,
+        lanes=lanes,
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
         ({}, "ok"),
-        ({"limit": 3, "allowed": 3}, "ok"),
+        ({"limit": 100}, "ok"),
+        ({"limit": 3, "allowed": 3}, "limited to 3 at once"),
         ({"paused": True}, "paused"),
         ({"breaker": Breaker(state="open", until=UNTIL)}, f"breaker open until {UNTIL}"),
         ({"breaker": Breaker(state="half_open")}, "half-open: one probe at a time"),
@@ -266,19 +283,36 @@ def lane(**changes: object) -> LaneView:
             {"paused": True, "retry_at": UNTIL, "adaptive_limit": 1},
             f"paused; throttled until {UNTIL}; throttled to 1 at once",
         ),
+        ({"processing": 100}, "ok"),
+        ({"processing": 100, "queued": 1, "rate": None}, "full"),
+        ({"processing": 99, "queued": 1, "rate": None}, "full"),
+        ({"processing": 98, "queued": 1, "rate": None}, "ok"),
+        ({"processing": 2, "queued": 1, "allowed": 3, "rate": None}, "ok"),
+        ({"processing": 3, "queued": 1, "allowed": 3, "rate": None}, "full"),
+        ({"queued": 1_234}, "1,234 queued at 50/s"),
+        (
+            {"processing": 3, "queued": 7, "limit": 3, "allowed": 3},
+            "limited to 3 at once; full; 7 queued at 50/s",
+        ),
     ],
 )
 def test_what_is_in_the_way_of_a_lane_is_told_in_words(changes, told):
-    """All of it, what an operator did first; a limit somebody set is no trouble."""
+    """All of it, what stops it first; a limit that limits nothing is no trouble, nor a rate."""
     assert lane_tables.state(lane(**changes)) == told
+
+
+def test_a_lane_that_nobody_serves_is_told():
+    """Where it is known which surfaces have no live worker."""
+    assert lane_tables.state(lane(paused=True), {"chatgpt"}) == "paused; no live worker"
+    assert lane_tables.state(FREE, {"claude"}) == "ok"
 
 
 def test_a_lane_is_a_row_of_what_it_does_and_may_do():
     """Running of allowed, queued, each limit, the rate, how it is; a dash where there is none."""
-    limited = lane(country="GB", limit=40, adaptive_limit=25, allowed=25, rate=None)
+    limited = lane(country="GB", limit=40, adaptive_limit=25, allowed=25, rate=None, queued=1_234)
     made = printed(lane_tables.table_of([FREE, limited]))
     us, gb = (line.split() for line in made.splitlines() if "chatgpt" in line)
-    assert us[:10] == ["chatgpt", "US", "20", "of", "100", "1,234", "100", "-", "-", "50/s"]
+    assert us[:10] == ["chatgpt", "US", "20", "of", "100", "0", "100", "-", "-", "50/s"]
     assert gb[:10] == ["chatgpt", "GB", "20", "of", "25", "1,234", "100", "40", "25", "-"]
     assert us[10:] == ["ok"]
 
@@ -308,23 +342,41 @@ def test_the_status_says_what_waits_for_what():
     """What is held in the queue, and of the lanes only those that do not run freely."""
     snapshot = msgspec.convert(SNAPSHOT, Snapshot)
     paused = lane(country="GB", paused=True)
-    made = "".join(map(printed, headroom.waits(snapshot, [FREE, paused])))
+    nobodys = lane(surface="site", country="FR")
+    served = [surface("chatgpt", 1, FREE, paused), surface("site", 0, nobodys)]
+    made = "".join(map(printed, headroom.waits(snapshot, served)))
     assert "breaker open" in made
     assert "paused" in made
     assert " US " not in made
+    assert made.count("no live worker") == 1
     free = msgspec.structs.replace(
         snapshot, admission_queue=msgspec.structs.replace(snapshot.admission_queue, held=())
     )
-    assert list(headroom.waits(free, [FREE])) == []
+    assert list(headroom.waits(free, [surface("chatgpt", 1, FREE)])) == []
 
 
 @pytest.mark.parametrize(
-    ("per_second", "told"),
+    ("starts", "told"),
     [
         *((None, None), (10.0, "10/s"), (1.5, "1.5/s"), (0.5, "30/min"), (1 / 3, "20/min")),
         *((1 / 60, "1/min"), (1 / 3600, "1/h"), (0.5 / 3600, "0.5/h")),
+        *((9_999_999.0, "9999999/s"), (1e-6 / 3600, "0.000001/h"), (100.0, "100/s")),
     ],
 )
-def test_a_rate_is_told_by_the_shortest_time_with_a_start(per_second, told):
+def test_a_rate_is_told_by_the_shortest_time_with_a_start(starts, told):
     """As one would write it in the configuration."""
-    assert rate(per_second) == told
+    assert rate(starts) == told
+
+
+@given(
+    written=st.builds(
+        "{}{}/{}".format,
+        st.integers(0, 9_999_999),
+        st.just("") | st.text("0123456789", min_size=1, max_size=6).map(".{}".format),
+        st.sampled_from(["s", "min", "h"]),
+    ).filter(lambda rate: re.search("[1-9]", rate))
+)
+def test_every_rate_that_can_be_configured_is_told_as_it_can_be_configured(written):
+    """To a millionth, without an exponent."""
+    starts = per_second(written)
+    assert per_second(rate(starts)) == pytest.approx(starts, rel=1e-6, abs=0)
