@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from psycopg_pool import AsyncConnectionPool
 
 from orchestrator.domain.plan import Plan
-from orchestrator.store import lanes
+from orchestrator.store import surfaces as registered
 from orchestrator.store.lanes import Place
 from orchestrator.surfaces import SurfaceDescriptor
 
@@ -34,11 +34,7 @@ class LaneBook:
         return [known[matrix] for matrix in matrices]
 
     async def _learn(self, places: set[Place], surfaces: dict[str, SurfaceDescriptor]) -> None:
-        missing = {
-            place: surfaces[place.surface].limits(place.country)
-            for place in places
-            if place not in self._known
-        }
+        missing = places - self._known.keys()
         if missing:
             async with self._pool.connection() as connection, connection.transaction():
-                self._known.update(await lanes.ensure(connection, missing))
+                self._known.update(await registered.ensure_lanes(connection, missing, surfaces))

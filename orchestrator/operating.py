@@ -57,20 +57,25 @@ async def _resume(connection: AsyncConnection, place: Place) -> LaneRow | None:
 async def _ordered(
     connection: AsyncConnection, surface: str, country: str, order: Order
 ) -> LaneRow | NoLane:
-    """The lane after the order, in one transaction; one that was not used yet is made for it."""
+    """The lane after the order; one that was not used yet is made for it.
+
+    In a transaction of its own: who makes lanes may wait for a registration, and holds nothing.
+    """
     place = _place(surface, country)
     async with connection.transaction():
         if place and (row := await order(connection, place)):
             return row
-        known = {one.name: one for one in await surfaces.all_surfaces(connection)}
-        described = known.get(surface)
-        if described is None:
-            return NoLane(f"There is no such surface; those there are: {_listed(known)}.")
-        if place is None or not _looks_from(described, place.country):
-            where = described.countries
-            told = "every country of ISO 3166-1" if where is None else _listed(where)
-            return NoLane(f"{surface} has no lane there; it looks from: {told}.")
-        await lanes.ensure(connection, {place: described.limits(place.country)})
+    known = {one.name: one for one in await surfaces.all_surfaces(connection)}
+    described = known.get(surface)
+    if described is None:
+        return NoLane(f"There is no such surface; those there are: {_listed(known)}.")
+    if place is None or not _looks_from(described, place.country):
+        where = described.countries
+        told = "every country of ISO 3166-1" if where is None else _listed(where)
+        return NoLane(f"{surface} has no lane there; it looks from: {told}.")
+    async with connection.transaction():
+        await surfaces.ensure_lanes(connection, [place], known)
+    async with connection.transaction():
         made = await order(connection, place)
     assert made  # noqa: S101 - it was there a moment ago, and lanes stay
     return made

@@ -3,11 +3,13 @@
 import msgspec
 import pytest
 
-from orchestrator import notify
+from orchestrator import notify, operating
+from orchestrator.books import LaneBook
+from orchestrator.domain.lanes import capacity
 from orchestrator.fanout import fan_out
 from orchestrator.store import lanes, surfaces
 from orchestrator.store.lanes import LaneRow, Place
-from orchestrator.surfaces import RegionLimits, SurfaceDescriptor
+from orchestrator.surfaces import RegionLimits, SurfaceDescriptor, per_second
 from tests import factories
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +24,7 @@ CHATGPT = SurfaceDescriptor(
     rate="10/s",
     regions={"GB": RegionLimits(concurrency=3, rate="30/min")},
 )
+OLDER = msgspec.structs.replace(CHATGPT, concurrency=1, rate=None, regions={})
 US, GB = Place("chatgpt", "US"), Place("chatgpt", "GB")
 FREE = LaneRow(
     id=0,
@@ -40,6 +43,7 @@ FREE = LaneRow(
     paused_at=None,
     not_before=None,
 )
+AGE = "SELECT extract(epoch FROM clock_timestamp())::float8 - filled_at FROM lane_pace"
 STOPPED = """
 UPDATE lane SET paused_at = now(), not_before = now() + interval '1 hour', failures = 12,
                 open_until = now() + interval '1 minute'
@@ -54,6 +58,12 @@ async def limits(connection) -> dict[str, tuple[int, float | None]]:
     """The concurrency and the rate (starts a second) of each lane, by surface and country."""
     rows = await lanes.all_lanes(connection)
     return {f"{row.surface} {row.country}": (row.concurrency, row.rate) for row in rows}
+
+
+async def buckets(connection) -> dict[int, float]:
+    """The tokens of each lane that has a bucket."""
+    rows = await (await connection.execute("SELECT lane_id, tokens FROM lane_pace")).fetchall()
+    return dict(rows)
 
 
 async def the(connection) -> LaneRow:
@@ -71,6 +81,27 @@ async def test_a_lane_keeps_its_id_and_its_limits(connection):
     assert await limits(connection) == {"chatgpt GB": (9, None), "chatgpt US": (5, 10.0)}
 
 
+async def test_lanes_that_are_there_use_up_no_ids(connection):
+    """Ids index arrays: however often lanes are ensured, the next new one has the next number."""
+    (first,) = (await lanes.ensure(connection, {US: of(5)})).values()
+    for _ in range(3):
+        await lanes.ensure(connection, {US: of(5)})
+    both = await lanes.ensure(connection, {GB: of(9), US: of(5)})
+    assert both == {US: first, GB: first + 1}
+
+
+@pytest.mark.parametrize("rate", ["0.5/h", "1/s", "1.5/s", "40/s", "9999999/s"])
+async def test_a_new_lane_with_a_rate_has_a_full_bucket(connection, rate):
+    """Nothing started in it yet, whenever the server did. Ensured again it keeps what is left."""
+    made = await lanes.ensure(connection, {US: of(5, rate), GB: of(5)})
+    assert await buckets(connection) == {made[US]: pytest.approx(capacity(per_second(rate)))}
+    age = await factories.scalar(connection, AGE)
+    assert 0 <= age < 10
+    await connection.execute("UPDATE lane_pace SET tokens = 0.25")
+    await lanes.ensure(connection, {US: of(5, rate)})
+    assert await buckets(connection) == {made[US]: 0.25}
+
+
 async def test_two_processes_make_a_lane_once(connection, connect, meeting):
     """The second waits for the first and gets the same id."""
     one, other = await connect(), await connect()
@@ -79,6 +110,15 @@ async def test_two_processes_make_a_lane_once(connection, connect, meeting):
         second = await meeting.begin(other, lanes.ensure(other, {US: of(6)}))
         assert not second.done()
     assert await second == first
+
+
+async def test_two_processes_fill_the_bucket_of_a_new_lane_once(connection, connect, meeting):
+    """The one that came second made nothing."""
+    one, other = await connect(), await connect()
+    async with one.transaction():
+        await lanes.ensure(one, {US: of(5, "10/s")})
+        second = await meeting.begin(other, lanes.ensure(other, {US: of(6, "90/s")}))
+    assert await buckets(connection) == {(await second)[US]: 7.5}
 
 
 async def test_lanes_are_listed_with_their_load(connection):
@@ -120,6 +160,77 @@ async def test_the_newest_registration_wins(connection):
         "claude GB": (7, 10.0),
         "claude US": (2, None),
     }
+
+
+async def test_a_new_lane_has_the_limits_that_are_registered_now(connection):
+    """Whatever its maker read a moment ago, which counts only where nothing is registered."""
+    read = {name: msgspec.structs.replace(CHATGPT, concurrency=1) for name in ("chatgpt", "claude")}
+    await surfaces.register(connection, [CHATGPT])
+    await surfaces.ensure_lanes(connection, [US, GB, Place("claude", "US")], read)
+    assert await limits(connection) == {
+        "chatgpt GB": (3, 0.5),
+        "chatgpt US": (7, 10.0),
+        "claude US": (1, 10.0),
+    }
+
+
+async def test_who_submits_by_an_older_catalogue_makes_lanes_as_registered_now(
+    connection, new_pool
+):
+    """What an API process read before a worker started does not outlive it in a new lane."""
+    await surfaces.register(connection, [CHATGPT])
+    book = LaneBook(await new_pool())
+    ((lane,),) = await book.of([factories.plan()], {"chatgpt": OLDER})
+    assert lane == (await the(connection)).id
+    assert await limits(connection) == {"chatgpt US": (7, 10.0)}
+
+
+async def test_an_order_to_a_new_lane_waits_for_a_registration_and_stops_no_claim(
+    connection, connect, meeting
+):
+    """Whoever makes a lane for an order holds nothing while it waits."""
+    await surfaces.register(connection, [OLDER])
+    one, other = await connect(), await connect()
+    async with one.transaction():
+        await surfaces.register(one, [CHATGPT])
+        second = await meeting.begin(other, operating.pause(other, "chatgpt", "US"))
+        assert not second.done()
+        await connection.execute("SET lock_timeout = '5s'")
+        assert await factories.claim(connection) == []
+    paused = await second
+    assert paused == await the(connection)
+    assert paused.paused_at
+    assert (paused.concurrency, paused.rate) == (7, 10.0)
+
+
+async def test_a_new_lane_waits_for_a_registration_under_way(connection, connect, meeting):
+    """It has the limits of the newer one."""
+    await surfaces.register(connection, [OLDER])
+    one, other = await connect(), await connect()
+    async with one.transaction():
+        await surfaces.register(one, [CHATGPT])
+        making = surfaces.ensure_lanes(other, [US], {"chatgpt": OLDER})
+        second = await meeting.begin(other, making)
+        assert not second.done()
+    await second
+    assert await limits(connection) == {"chatgpt US": (7, 10.0)}
+
+
+async def test_a_registration_waits_for_a_new_lane(connection, connect, meeting):
+    """It configures the lane that was being made when it began."""
+    await surfaces.register(connection, [OLDER])
+    one, other = await connect(), await connect()
+
+    async def register() -> None:
+        async with other.transaction():
+            await surfaces.register(other, [CHATGPT])
+
+    async with one.transaction():
+        await surfaces.ensure_lanes(one, [US], {"chatgpt": OLDER})
+        second = await meeting.begin(other, register())
+        assert not second.done()
+    await second
+    assert await limits(connection) == {"chatgpt US": (7, 10.0)}
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,21 @@ class Place(NamedTuple):
     country: str
 
 
-ENSURE = """
-INSERT INTO lane (surface, country, concurrency, rate)
-SELECT surface, country, concurrency, rate
-FROM unnest(%(surfaces)s::text[], %(countries)s::text[], %(concurrencies)s::int[],
-            %(rates)s::float8[]) AS new (surface, country, concurrency, rate)
-ORDER BY 1, 2
-ON CONFLICT (surface, country) DO NOTHING
+# Nothing ever started in a new lane: its bucket is full (`domain.lanes.capacity`).
+MAKE = """
+WITH made AS (
+  INSERT INTO lane (surface, country, concurrency, rate)
+  SELECT surface, country, concurrency, rate
+  FROM unnest(%(surfaces)s::text[], %(countries)s::text[], %(concurrencies)s::int[],
+              %(rates)s::float8[]) AS new (surface, country, concurrency, rate)
+  ORDER BY 1, 2
+  ON CONFLICT (surface, country) DO NOTHING
+  RETURNING id, rate
+)
+INSERT INTO lane_pace (lane_id, tokens, filled_at)
+SELECT id, greatest(1, rate * 0.75), extract(epoch FROM clock_timestamp())
+FROM made
+WHERE rate IS NOT NULL
 """
 
 FIND = """
@@ -32,17 +40,32 @@ JOIN unnest(%(surfaces)s::text[], %(countries)s::text[]) AS place (surface, coun
 """
 
 
+async def find(connection: AsyncConnection, places: Collection[Place]) -> dict[Place, int]:
+    """The id of each of these lanes that is there."""
+    cursor = await connection.execute(FIND, _names(places))
+    return {Place(surface, country): lane async for lane, surface, country in cursor}
+
+
 async def ensure(
     connection: AsyncConnection, places: Mapping[Place, RegionLimits]
 ) -> dict[Place, int]:
-    """The id of each lane; those new are made with the limits given beside them."""
-    columns = {
+    """The id of each lane; those new are made with the limits given beside them.
+
+    A conflict would use up an id, and arrays are indexed by ids: what is there is not inserted.
+    """
+    found = await find(connection, places.keys())
+    new = {place: limits for place, limits in places.items() if place not in found}
+    if new:
+        await connection.execute(MAKE, {**_names(new.keys()), **_columns(new.values())})
+        found |= await find(connection, new.keys())
+    return found
+
+
+def _names(places: Collection[Place]) -> dict[str, list[str]]:
+    return {
         "surfaces": [place.surface for place in places],
         "countries": [place.country for place in places],
     }
-    await connection.execute(ENSURE, {**columns, **_columns(places.values())})
-    cursor = await connection.execute(FIND, columns)
-    return {Place(surface, country): lane async for lane, surface, country in cursor}
 
 
 def _columns(limits: Collection[RegionLimits]) -> dict[str, list[Any]]:
