@@ -91,8 +91,9 @@ class UsageRow(SQLModel, table=True):
     `depth` counts parents in the admission queue, `delayed` those of them that may not leave yet,
     `detached` sync parents nobody waits for any more, the others its children; `sync_…` are those
     of them whose parent is or was sync. `turn` and `sync_turn` are when it was last claimed from,
-    `fan_turn` and `fan_served` when it was last looked at and fanned out; `fanned` and `claimed`
-    count picks, of which every tenth is the oldest. `drained` and `ended` are the decayed counts
+    `fan_turn` and `fan_served` when it was last looked at and fanned out, `fan_passed` when it last
+    had a parent leave past the windows of full lanes; `fanned` and `claimed` count picks, of which
+    every tenth is the oldest. `drained` and `ended` are the decayed counts
     behind the rates of parents that leave the queue and of children that end; `busy` and `spent`
     are the decayed seconds that its children were running and that its attempts took which are
     over, as of `busy_at`. `promised` and `sync_promised` are until when the places that will be
@@ -124,6 +125,7 @@ class UsageRow(SQLModel, table=True):
     sync_turn: float = Field(sa_column=epoch())
     fan_turn: float = Field(sa_column=epoch())
     fan_served: float = Field(sa_column=epoch())
+    fan_passed: float = Field(sa_column=epoch())
     drained: float = Field(sa_column=epoch())
     drained_at: float = Field(sa_column=epoch())
     drained_from: float = Field(sa_column=epoch())

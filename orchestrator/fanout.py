@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 
 from orchestrator import notify
 from orchestrator.store import plans
+from orchestrator.store.nodes import DEAD_AFTER_SECONDS
 
 LOCK_ID = 7_201_002
 LOOK_KEYS = 200
@@ -18,26 +19,29 @@ LOOK_STRANDS = 200
 LOOK_PARENTS = 200
 """Parents of one key looked at for the oldest that may leave."""
 PASSED_OVER_SECONDS = 10.0
-"""So long nothing of a strand left, before the first of it may leave past the windows."""
+"""So long nothing of a strand left, before the first of it may leave past the windows; and so far
+apart are those of a key that do."""
 
 LOCK = """
 SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(%(lock)s) AS mine
 """
 
 # A key's window is for its async children: sync ones never were in its queue. Nor does it count
-# what is ready in lanes that are shut or have a rate (`stuck`): their own windows bound that, and
-# one such lane would keep the key's other work back. A lane has room while it has fewer than twice
-# its limit queued or retrying (with a rate, what that lets start in two seconds, if it is less);
-# one that is paused or cut off has none, and one whose breaker asks for a probe has it for one
-# parent.
+# what is ready in lanes that have a rate or start nothing now (`still`: shut, cut down below what
+# is ready in them, or served by nobody). Their own windows bound that; counted, one such lane would
+# keep the key's other work back. What stays in a still lane does not rank its key behind others
+# either. A lane has room while it has fewer than twice its limit queued or retrying (with a rate,
+# what that lets start in two seconds, if it is less); one that is paused or cut off has none, and
+# one whose breaker asks for a probe has it for one parent.
 #
 # Which of a key's parents may leave is decided by its strands, so that nobody looks past a parent
 # whose lanes are full or shut; no more of a strand are looked at than its lanes have room for, or
 # the first strand would crowd out the others. Of all keys' parents those leave first whose key has
 # least in flight for its weight, counting what of its own goes before them. Beyond the window of a
 # lane, never of a shut one, may go (`past`, in windows): the first parent of a key with nothing in
-# flight, or wide parents would never leave; and the first of the key's strand that none has left
-# for longest, ten seconds at least, or those that go round it would keep it waiting for ever.
+# flight, or wide parents would never leave; and each ten seconds one of the key's strand that none
+# has left for longest, ten seconds at least, or those that go round it would keep it waiting for
+# ever. More often, and one key's strands would fill the lane beyond where idle keys may go.
 #
 # Inside a key the best priority goes first, then the oldest; each tenth pick (counted in `fanned`)
 # is the oldest whatever its priority: `turn` says where the best and the oldest come in.
@@ -46,16 +50,20 @@ SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(
 # ranked before it leave room, so the first always does, however many cells it has in one lane.
 FAN_OUT = """
 WITH lane_room AS MATERIALIZED (
-  SELECT l.id, CASE WHEN shut THEN 0 ELSE own.window END AS extra,
-         shut OR l.rate IS NOT NULL OR l.not_before > now() AS slow,
+  SELECT l.id, CASE WHEN shut THEN 0 ELSE own.window END AS extra, l.rate IS NOT NULL AS paced,
+         shut OR l.not_before > now() OR own.ready > own.window
+         OR l.surface <> ALL(ARRAY(
+           SELECT unnest(surfaces) FROM node
+           WHERE heartbeat_at > now() - %(dead)s * interval '1 second')) AS still,
          CASE WHEN shut AND (l.paused_at IS NOT NULL OR l.open_until > now()) THEN 0
-              WHEN shut THEN least(1, l.allowed) - coalesce(x.queued + x.retrying + x.processing, 0)
-              ELSE own.window - coalesce(x.queued + x.retrying, 0) END AS room
+              WHEN shut THEN least(1, l.allowed) - own.ready - coalesce(x.processing, 0)
+              ELSE own.window - own.ready END AS room
   FROM lane l
   LEFT JOIN lane_load x ON x.lane_id = l.id
   CROSS JOIN LATERAL (
     SELECT l.paused_at IS NOT NULL OR l.open_until IS NOT NULL AS shut,
-           2 * least(l.allowed, 1 + ceil(l.rate))::int AS window) AS own
+           2 * least(l.allowed, 1 + ceil(l.rate))::int AS window,
+           coalesce(x.queued + x.retrying, 0) AS ready) AS own
 ), full_lanes AS MATERIALIZED (
   SELECT coalesce(array_agg(id) FILTER (WHERE room <= 0), '{}') AS ids,
          extract(epoch FROM clock_timestamp())::float8 AS clock
@@ -66,11 +74,12 @@ WITH lane_room AS MATERIALIZED (
   FROM generate_series(1, (SELECT max(id) FROM lane_room)) AS n
   LEFT JOIN lane_room r ON r.id = n
 ), stuck AS MATERIALIZED (
-  SELECT i.key_id, sum(i.queued - i.sync_queued)::int AS n
+  SELECT i.key_id, sum(i.queued - i.sync_queued)::int AS n,
+         coalesce(sum(i.queued - i.sync_queued) FILTER (WHERE r.still), 0)::int AS still
   FROM lane_room r
   CROSS JOIN LATERAL (
     SELECT key_id, queued, sync_queued FROM inflight WHERE lane_id = r.id AND ready OFFSET 0) AS i
-  WHERE r.slow
+  WHERE r.paced OR r.still
   GROUP BY 1
 ), looked_at AS MATERIALIZED (
   (SELECT u.*, in_flight
@@ -93,34 +102,46 @@ WITH lane_room AS MATERIALIZED (
    ORDER BY u.fan_turn
    LIMIT %(look_keys)s)
 ), keys AS MATERIALIZED (
-  SELECT key_id, own.window - used AS room, in_flight = 0 AS idle, in_flight, weight, fanned,
-         greatest(0, least(own.window - used, 1 + %(parents)s / count(*) OVER ()))::int AS most,
-         row_number() OVER (ORDER BY in_flight / weight, fan_served) AS pos
+  SELECT key_id, own.room, in_flight = 0 AS idle, own.load, weight, fanned, fan_passed,
+         greatest(0, least(own.room, 1 + %(parents)s / count(*) OVER ()))::int AS most,
+         row_number() OVER (ORDER BY own.load / weight, fan_served) AS pos
   FROM looked_at
   LEFT JOIN stuck USING (key_id)
   CROSS JOIN LATERAL (
-    SELECT in_flight - coalesce(stuck.n, 0) AS used, 2 * concurrency AS window) AS own
+    SELECT 2 * concurrency - in_flight + coalesce(stuck.n, 0) AS room,
+           in_flight - coalesce(stuck.still, 0) AS load) AS own
 ), strands AS MATERIALIZED (
   SELECT k.key_id, s.strand, s.past,
-         CASE WHEN s.past > 0 THEN 1 ELSE least(k.most, s.room) END AS most,
-         row_number() OVER (PARTITION BY k.key_id, s.past ORDER BY s.since) AS nth
+         CASE WHEN s.past > 0 THEN 1 ELSE least(k.most, s.room) END AS most
   FROM keys k
   CROSS JOIN full_lanes f
+  CROSS JOIN by_id i
   CROSS JOIN LATERAL (
-    SELECT strand, since, own.room,
-           CASE WHEN own.room > 0 THEN 0
-                WHEN k.idle AND own.hard > 0 THEN 1
-                WHEN since < f.clock - %(passed_over)s AND own.hardest > 0 THEN 3 END AS past
-    FROM (SELECT strand, since, lanes
-          FROM strand
-          WHERE key_id = k.key_id AND waiting
-          ORDER BY priority DESC, strand
-          LIMIT %(look_strands)s) AS first
-    CROSS JOIN LATERAL (
-      SELECT min(i.room[l]) AS room, min(i.room[l] + i.extra[l]) AS hard,
-             min(i.room[l] + 3 * i.extra[l]) AS hardest
-      FROM by_id AS i, unnest(lanes) AS l) AS own) AS s
-  WHERE s.past IS NOT NULL
+    (SELECT strand, own.room, 0 AS past
+     FROM strand
+     CROSS JOIN LATERAL (SELECT min(i.room[l]) AS room FROM unnest(lanes) AS l) AS own
+     WHERE key_id = k.key_id AND waiting AND own.room > 0
+     ORDER BY priority DESC, strand
+     LIMIT %(look_strands)s)
+    UNION ALL
+    (SELECT strand, 0, 1
+     FROM strand
+     CROSS JOIN LATERAL (
+       SELECT min(i.room[l]) AS room, min(i.room[l] + i.extra[l]) AS beyond
+       FROM unnest(lanes) AS l) AS own
+     WHERE k.idle AND key_id = k.key_id AND waiting AND own.room <= 0 AND own.beyond > 0
+     ORDER BY priority DESC, strand
+     LIMIT 1)
+    UNION ALL
+    (SELECT strand, 0, 3
+     FROM strand
+     CROSS JOIN LATERAL (
+       SELECT min(i.room[l]) AS room, min(i.room[l] + 3 * i.extra[l]) AS beyond
+       FROM unnest(lanes) AS l) AS own
+     WHERE k.fan_passed < f.clock - %(passed_over)s AND key_id = k.key_id AND waiting
+       AND since < f.clock - %(passed_over)s AND own.room <= 0 AND own.beyond > 0
+     ORDER BY since
+     LIMIT 1)) AS s
 ), best AS MATERIALIZED (
   SELECT s.key_id, p.id, p.lanes, p.cells, s.past,
          row_number() OVER (PARTITION BY s.key_id
@@ -134,7 +155,6 @@ WITH lane_room AS MATERIALIZED (
     WHERE strand = s.strand AND state = 'queued' AND key_id = s.key_id
     ORDER BY id
     LIMIT s.most) AS p
-  WHERE s.past < 3 OR s.nth = 1
 ), picks AS (
   SELECT k.*, b.id, b.lanes, b.cells, b.past, b.nth + (b.nth + k.fanned - 1) / 9 AS turn
   FROM best b
@@ -156,7 +176,7 @@ WITH lane_room AS MATERIALIZED (
     ORDER BY id
     LIMIT (k.most + k.fanned) / 10) AS o
 ), candidates AS MATERIALIZED (
-  SELECT id, lanes, pos, key_id, (in_flight + before) / weight AS share,
+  SELECT id, lanes, pos, key_id, (load + before) / weight AS share,
          CASE WHEN idle AND nth = 1 THEN greatest(past, 1) ELSE past END AS past
   FROM (SELECT *, row_number() OVER own AS nth, coalesce(sum(cells) OVER before_it, 0) AS before
         FROM (SELECT DISTINCT ON (key_id, id) * FROM picks ORDER BY key_id, id, turn) AS once
@@ -187,11 +207,14 @@ WITH lane_room AS MATERIALIZED (
   WHERE id = ANY(ARRAY(SELECT id FROM picked))
   RETURNING id, key_id, lanes, priority, todo, group_id
 ), turns AS MATERIALIZED (
-  SELECT key_id, count(*) AS left_queue FROM moved GROUP BY 1
+  SELECT key_id, count(*) AS left_queue,
+         bool_or(id = ANY(ARRAY(SELECT id FROM ranked WHERE past = 3))) AS passed
+  FROM moved GROUP BY 1
   UNION ALL
-  SELECT key_id, 0 FROM (SELECT key_id FROM keys EXCEPT SELECT key_id FROM candidates) AS fruitless
+  SELECT key_id, 0, false
+  FROM (SELECT key_id FROM keys EXCEPT SELECT key_id FROM candidates) AS fruitless
 ), locked AS MATERIALIZED (
-  SELECT u.key_id, t.left_queue, extract(epoch FROM clock_timestamp())::float8 AS clock
+  SELECT u.key_id, t.left_queue, t.passed, extract(epoch FROM clock_timestamp())::float8 AS clock
   FROM usage u
   JOIN turns t USING (key_id)
   WHERE u.key_id = ANY(ARRAY(SELECT key_id FROM turns))
@@ -202,6 +225,8 @@ WITH lane_room AS MATERIALIZED (
   SET fan_turn = l.clock,
       fan_served = CASE WHEN l.left_queue[array_position(l.keys, u.key_id)] > 0
                         THEN l.clock ELSE u.fan_served END,
+      fan_passed = CASE WHEN l.passed[array_position(l.keys, u.key_id)]
+                        THEN l.clock ELSE u.fan_passed END,
       fanned = mod(u.fanned + l.left_queue[array_position(l.keys, u.key_id)], 10),
       drained = decayed(u.drained, u.drained_at, l.clock)
                 + l.left_queue[array_position(l.keys, u.key_id)],
@@ -209,7 +234,7 @@ WITH lane_room AS MATERIALIZED (
                           THEN l.clock ELSE u.drained_from END,
       drained_at = l.clock
   FROM (SELECT array_agg(key_id) AS keys, array_agg(left_queue::int) AS left_queue,
-               max(clock) AS clock
+               array_agg(passed) AS passed, max(clock) AS clock
         FROM locked) AS l
   WHERE u.key_id = ANY(l.keys)
 )
@@ -242,6 +267,7 @@ async def fan_out(connection: AsyncConnection, *, parents: int = 50) -> int:
                 "look_strands": LOOK_STRANDS,
                 "look_parents": LOOK_PARENTS,
                 "passed_over": PASSED_OVER_SECONDS,
+                "dead": DEAD_AFTER_SECONDS,
                 "parents": parents,
             },
         )

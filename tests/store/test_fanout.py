@@ -11,6 +11,12 @@ from tests import factories
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(autouse=True)
+async def served(connection) -> None:
+    """A worker serves the surface: a lane of nobody's counts in no window."""
+    await factories.node(connection, age_seconds=-3600)
+
+
 async def left(connection) -> set[object]:
     """The parents that have left their queues."""
     cursor = await connection.execute("SELECT id FROM parent WHERE state <> 'queued'")

@@ -4,7 +4,7 @@ import pytest
 
 from admission.policy import LONGEST_WAIT_SECONDS, SPREAD_SECONDS
 from orchestrator import snapshot
-from orchestrator.fanout import PASSED_OVER_SECONDS, fan_out
+from orchestrator.fanout import LOOK_STRANDS, PASSED_OVER_SECONDS, fan_out
 from orchestrator.store import lanes, parents, steering, strands
 from orchestrator.store.lanes import Place
 from orchestrator.store.lanes.read import PAUSED_SECONDS
@@ -17,6 +17,12 @@ HALF_OPEN = "UPDATE lane SET open_until = now() - interval '1 second' WHERE id =
 PAUSED = "UPDATE lane SET paused_at = now() WHERE id = %s"
 WORKS = "UPDATE lane SET open_until = NULL, paused_at = NULL WHERE id = %s"
 PASS_OVER = "UPDATE strand SET since = since - %s"
+
+
+@pytest.fixture(autouse=True)
+async def served(connection) -> None:
+    """A worker serves the surface: a lane of nobody's counts in no window."""
+    await factories.node(connection, age_seconds=-3600)
 
 
 async def left(connection) -> set[object]:
@@ -181,6 +187,9 @@ async def test_a_lanes_rate_narrows_its_window(connection, owner):
         "open_until = now() + interval '1 hour'",
         "rate = 5",
         "not_before = now() + interval '1 hour'",
+        "limited = 5",
+        "adaptive = 5",
+        "surface = 'unserved'",
     ],
 )
 async def test_what_is_ready_in_a_lane_that_cannot_start_it_keeps_no_other_work_back(
@@ -201,6 +210,44 @@ async def test_what_is_ready_in_a_lane_that_cannot_start_it_keeps_no_other_work_
     after = [*(await left(connection) - before)]
     rows = await (await connection.execute(lane, [after])).fetchall()
     assert [lane for (lane,) in rows].count(sound) == 15
+
+
+async def test_what_is_ready_in_a_shut_lane_costs_its_key_no_turn_elsewhere(connection, dead):
+    """Two keys share a lane evenly, though one of them has much in another that is paused."""
+    shared = await factories.lane(connection, "FR", concurrency=13)
+    one, other = [await factories.key(connection, queue_capacity=1000) for _ in range(2)]
+    await factories.some_parents(connection, one, [dead], n=40)
+    await fan_out(connection)
+    await connection.execute(PAUSED, [dead])
+    for each in (one, other):
+        await factories.some_parents(connection, each, [shared], n=300)
+    for _ in range(10):
+        while await fan_out(connection):
+            pass
+        await factories.complete(connection, await factories.claim(connection))
+    done = "SELECT count(*) FROM parent WHERE state = 'completed' AND key_id = %s"
+    first, second = [await factories.scalar(connection, done, key.id) for key in (one, other)]
+    assert first + second > 100
+    assert first / second == pytest.approx(1, rel=0.1)
+
+
+@pytest.mark.parametrize("how", [PAUSED, "SELECT %s"], ids=["shut", "full"])
+async def test_any_number_of_strands_that_cannot_leave_hides_no_other(
+    connection, owner, sound, how
+):
+    """Each with lanes of its own, all with the one that is shut or full, all before what can."""
+    kept = await factories.lane(connection, "FR", concurrency=1)
+    await busy(connection, owner, kept)
+    others = [await factories.lane(connection, name) for name in ("DE", "IT", "ES", "PT", "NL")]
+    others += [await factories.lane(connection, name) for name in ("BE", "SE", "NO")]
+    before = await left(connection)
+    for chosen in range(LOOK_STRANDS + 10):
+        lanes_of = [lane for n, lane in enumerate(others) if chosen >> n & 1]
+        await factories.parent(connection, owner, [kept, *lanes_of], priority=7)
+    after = await factories.some_parents(connection, owner, [sound], n=10, priority=3)
+    await connection.execute(how, [kept])
+    assert await fan_out(connection) == 10
+    assert await left(connection) - before == set(after)
 
 
 async def busy(connection, owner, lane: int) -> None:
@@ -226,6 +273,29 @@ async def test_who_is_passed_over_for_ten_seconds_leaves_although_lanes_are_full
     assert await fan_out(connection) == 2
     assert await fan_out(connection) == 0, "none of its strand for ten seconds more"
     assert await left(connection) & set(wide) == {wide[0]}
+
+
+async def test_what_one_key_has_passed_over_leaves_idle_keys_their_place(connection, owner):
+    """However many strands it has: one of them goes past the window each ten seconds."""
+    slow = await factories.lane(connection, "FR", concurrency=2)
+    others = [await factories.lane(connection, name) for name in ("DE", "IT", "ES", "PT")]
+    await busy(connection, owner, slow)
+    for chosen in range(1, 16):
+        await factories.parent(
+            connection, owner, [slow, *(lane for n, lane in enumerate(others) if chosen >> n & 1)]
+        )
+    await connection.execute(PASS_OVER, [60.0])
+    before = await left(connection)
+    for _ in range(15):
+        await connection.execute("UPDATE usage SET fan_turn = 0")
+        await fan_out(connection)
+    assert len(await left(connection) - before) == 1
+    await connection.execute("UPDATE usage SET fan_turn = 0, fan_passed = fan_passed - 11")
+    await fan_out(connection)
+    assert len(await left(connection) - before) == 2
+    idle = await factories.parent(connection, await factories.key(connection), [slow])
+    assert await fan_out(connection) == 1
+    assert idle in await left(connection)
 
 
 async def test_of_several_strands_the_one_passed_over_for_longest_leaves(connection, owner, sound):

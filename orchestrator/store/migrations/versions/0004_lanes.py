@@ -20,6 +20,7 @@ COUNTERS = {
     "autovacuum_vacuum_threshold": 2000,
     "autovacuum_vacuum_cost_delay": 0,
 }
+SHORT_LIVED = {**COUNTERS, "fillfactor": 100}
 
 
 def upgrade() -> None:
@@ -63,12 +64,25 @@ def pace() -> None:
         sa.Column("lane_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("tokens", sa.Float(), nullable=False),
         sa.Column("filled_at", sa.Float(), nullable=False),
+        sa.Column("turn", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("lane_id"),
+        prefixes=["UNLOGGED"],
         postgresql_with={"fillfactor": 50},
+    )
+    op.create_table(
+        "lane_turn",
+        sa.Column("lane_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("key_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("turn", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("lane_id", "key_id"),
+        prefixes=["UNLOGGED"],
+        postgresql_with=SHORT_LIVED,
     )
 
 
 def part_queues() -> None:
+    passed = sa.Column("fan_passed", sa.Float(), server_default=sa.text("0"), nullable=False)
+    op.add_column("usage", passed)
     strand = sa.Computed(
         "hash_array_extended(lanes, key_id::bigint * 16 + priority) # COALESCE(hash_array_extended(todo, 0), 0)",
         persisted=True,
