@@ -102,10 +102,9 @@ FROM usage u
 CROSS JOIN lane l
 LEFT JOIN lane_load x ON x.lane_id = l.id
 LEFT JOIN lane_pace p ON p.lane_id = l.id
-CROSS JOIN (SELECT extract(epoch FROM now())::float8 AS clock,
-                   extract(epoch FROM pg_postmaster_start_time())::float8 AS started) AS s
+CROSS JOIN (SELECT extract(epoch FROM now())::float8 AS clock) AS s
 CROSS JOIN LATERAL (
-  SELECT pace_tokens(l.rate, p.tokens, p.filled_at, s.clock, s.started) AS n) AS tokens
+  SELECT pace_tokens(l.rate, p.tokens, p.filled_at, s.clock) AS n) AS tokens
 WHERE u.key_id = %(key)s AND l.id = ANY(%(lanes)s)
 """
 

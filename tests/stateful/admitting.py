@@ -9,6 +9,7 @@ from hypothesis.stateful import rule
 from orchestrator.fanout import fan_out
 from orchestrator.store import parents
 from orchestrator.submission import Accepted
+from tests.stateful import looking
 from tests.stateful.deciding import Held, explained, is_full, is_refused
 from tests.stateful.furnishing import Furnished
 from tests.stateful.rooms import may_leave, within_windows
@@ -27,7 +28,7 @@ from tests.stateful.strategies import (
 # However slow this run, nobody is passed over for long but by a rule.
 YOUNG = "UPDATE strand SET since = extract(epoch FROM clock_timestamp()) WHERE waiting"
 AGED = """
-WITH looked_at AS (UPDATE usage SET fan_turn = 0)
+WITH looked_at AS (UPDATE usage SET fan_turn = 0, fan_passed = 0)
 UPDATE strand SET since = extract(epoch FROM clock_timestamp()) - 3600 WHERE waiting
 """
 both_doors = st.tuples(st.booleans(), st.booleans())
@@ -98,6 +99,7 @@ class Admitting(Furnished):
         """
         aged = aged and not both
         self.world.execute(AGED if aged else YOUNG)
+        self.rows.served = self.bare(looking.served)
         leaving = any(may_leave(self.rows, key.id, key.limits, aged=aged) for key in self.keys)
         rounds = [self.world.bare(fan_out, parents=parents) for _ in range(1 + both)]
         born = sum(self.world.run(gathered(rounds)))

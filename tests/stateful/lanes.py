@@ -20,6 +20,11 @@ class Bucket(NamedTuple):
     tokens: float
     filled_at: float
 
+    @property
+    def known(self) -> bool:
+        """Whether there is one: it is empty else, and stays so."""
+        return math.isfinite(self.filled_at)
+
 
 class Lane(NamedTuple):
     """A lane. What it learned is a record of the product's, advanced as the product says.
@@ -32,7 +37,7 @@ class Lane(NamedTuple):
     learned: lanes.Lane
     rate: float | None = None
     paused: bool = False
-    bucket: Bucket = Bucket(0.0, 0.0)
+    bucket: Bucket = Bucket(0.0, math.inf)
 
     @property
     def shut(self) -> bool:
@@ -41,7 +46,7 @@ class Lane(NamedTuple):
 
     @property
     def slow(self) -> bool:
-        """What is ready in it is no part of its key's window."""
+        """What is ready in it is no part of its key's window, however little that is."""
         return self.shut or self.rate is not None or _ahead(self.learned.not_before)
 
     @property

@@ -36,15 +36,17 @@ CALLERS = "SELECT id, key_id, parent_id, node FROM sync_wait"
 RESERVATIONS = """
 SELECT id, key_id, places FROM reservation WHERE expires_at > now() AND places > 0
 """
-# A bucket that nothing was taken of since the server started is empty as of then.
+# A bucket that is not there is empty, and stays so.
 LANES = """
 SELECT l.id, l.surface, l.country, l.rate, l.paused_at IS NOT NULL,
-       CASE WHEN p.filled_at > s.started THEN p.tokens ELSE 0 END,
-       greatest(p.filled_at, s.started), l.concurrency, l.limited, l.adaptive, l.good, l.halved_at,
+       coalesce(p.tokens, 0), coalesce(p.filled_at, 'infinity'),
+       l.concurrency, l.limited, l.adaptive, l.good, l.halved_at,
        l.failures, l.open_until, l.not_before, l.allowed
 FROM lane l
 LEFT JOIN lane_pace p ON p.lane_id = l.id
-CROSS JOIN (SELECT extract(epoch FROM pg_postmaster_start_time())::float8 AS started) AS s
+"""
+SERVED = """
+SELECT unnest(surfaces) FROM node WHERE heartbeat_at > now() - interval '10 seconds'
 """
 LEARNED = (
     *("concurrency", "limited", "adaptive", "good", "halved_at"),
@@ -76,6 +78,11 @@ async def seen(connection: AsyncConnection) -> Seen:
 async def lanes_of(connection: AsyncConnection) -> dict[int, Lane]:
     """Every lane, by its id."""
     return {row[0]: _lane(*row[1:]) for row in await rows(connection, LANES)}
+
+
+async def served(connection: AsyncConnection) -> frozenset[str]:
+    """The surfaces that live workers serve."""
+    return frozenset(surface for (surface,) in await rows(connection, SERVED))
 
 
 def _lane(surface: str, country: str, rate: float | None, *columns: Any) -> Lane:

@@ -69,7 +69,7 @@ class Model(Steered):
             row = self.children[cell]
             assert row.state is ChildState.QUEUED
             assert row.stop is None
-            assert child[2:] == (row.attempt + 1, token)
+            assert (child.attempt, child.claim) == (row.attempt + 1, token)
             self.children[cell] = row._replace(
                 state=ChildState.PROCESSING,
                 attempt=row.attempt + 1,

@@ -64,7 +64,8 @@ def within_windows(
     In two rounds (`both`) what left first for a lane that is slow took no room of its key.
     """
     there, in_flight, stuck = rooms(before), _in_flight(before), _stuck(before)
-    slow = {n for n, lane in before.lanes.items() if both and lane.slow}
+    came = Counter(lane for one in left for lane in before.parents[one].ahead)
+    slow = {lane for lane in there if both and _slow(before, lane, came[lane])}
     for key, most in limits.items():
         own = [before.parents[one] for one in left if before.parents[one].key == key]
         cells = sum(lane not in slow for parent in own for lane in parent.ahead)
@@ -85,12 +86,23 @@ def _in_flight(rows: Rows) -> Counter[int]:
 
 
 def _stuck(rows: Rows) -> Counter[int]:
-    """What of that is ready in lanes that are shut, or start only now and then."""
+    """What of that is ready in lanes that start it late or never."""
+    slow = {lane for lane in rows.lanes if _slow(rows, lane)}
     return Counter(
         child.key
         for child in rows.children.values()
-        if child.state is ChildState.QUEUED and not child.sync and rows.lanes[child.lane].slow
+        if child.state is ChildState.QUEUED and not child.sync and child.lane in slow
     )
+
+
+def _slow(rows: Rows, n: int, more: int = 0) -> bool:
+    """Whether a lane, with so many more ready in it, is shut, paced, served by nobody, or too full.
+
+    More is ready than its window when it was cut down, or what idle keys have went past it.
+    """
+    lane = rows.lanes[n]
+    full = rows.by_lane(*WAITING)[n] + more > lane.window
+    return lane.slow or full or lane.surface not in rows.served
 
 
 def may_start(

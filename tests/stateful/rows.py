@@ -16,13 +16,14 @@ from tests.stateful.records import CallerRow, Cell, ChildRow, ParentRow, Reserve
 
 @dataclass(kw_only=True)
 class Rows:
-    """All rows of a moment."""
+    """All rows of a moment; `served` are the surfaces that live workers serve."""
 
     parents: dict[UUID, ParentRow] = field(default_factory=dict)
     children: dict[Cell, ChildRow] = field(default_factory=dict)
     callers: dict[int, CallerRow] = field(default_factory=dict)
     lanes: dict[int, Lane] = field(default_factory=dict)
     reservations: dict[UUID, Reserved] = field(default_factory=dict)
+    served: frozenset[str] = frozenset()
 
     def copy(self) -> Self:
         twin = copy.copy(self)

@@ -32,7 +32,8 @@ CLEAN = """
 SET session_replication_role = replica;
 DELETE FROM child; DELETE FROM parent; DELETE FROM node WHERE kind = 'worker';
 DELETE FROM lane_load; DELETE FROM inflight; DELETE FROM backlog; DELETE FROM usage;
-DELETE FROM sync_wait; DELETE FROM reservation; DELETE FROM strand; DELETE FROM lane_pace;
+DELETE FROM sync_wait; DELETE FROM reservation; DELETE FROM strand;
+DELETE FROM lane_pace; DELETE FROM lane_turn;
 DELETE FROM parent_group; DELETE FROM group_usage; DELETE FROM group_action;
 DELETE FROM api_secret; DELETE FROM api_key;
 SET session_replication_role = origin

@@ -111,9 +111,16 @@ class Working(Settling):
         return cells, clocks
 
     def spend(self, started: Counter[int], clocks: tuple[float, float]) -> None:
-        """Of each lane with a rate as many tokens as children started, of those there were."""
+        """Of each lane with a rate as many tokens as children started, of those there were.
+
+        A bucket that was not there may be now, empty.
+        """
         paced = [n for n in started if self.rows.lanes[n].rate is not None]
-        seen = self.bare(looking.lanes_of) if paced else {}
+        unknown = [n for n, lane in self.rows.lanes.items() if lane.rate and not lane.bucket.known]
+        seen = self.bare(looking.lanes_of) if paced or unknown else {}
+        for n in unknown:
+            assert seen[n].bucket.tokens == 0
+            self.rows.lanes[n] = self.rows.lanes[n]._replace(bucket=seen[n].bucket)
         for n in paced:
             checks.paced(self.rows.lanes[n], seen[n], started[n], clocks)
             self.rows.lanes[n] = self.rows.lanes[n]._replace(bucket=seen[n].bucket)

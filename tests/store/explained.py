@@ -32,7 +32,7 @@ from orchestrator.store import (
     strands,
 )
 from orchestrator.store.children.claim import CLAIM
-from orchestrator.store.children.pace import NEXT_START
+from orchestrator.store.children.pace import FORGET_TURNS, NEXT_START
 from orchestrator.store.children.read import OF, ONE, RESULTS, STOPPED
 from orchestrator.store.children.rescue import RESCUE
 from orchestrator.store.children.settle import FIXED, SETTLE
@@ -153,6 +153,7 @@ STATEMENTS = {
         Statement("group_live", group_actions.LIVE, plans.IN_ORDER),
         Statement("group_ended", group_actions.ENDED, plans.IN_ORDER),
         Statement("next_start", NEXT_START, None),
+        Statement("forget_turns", FORGET_TURNS, None),
         Statement("resumes", strands.RESUMES, None),
         Statement("sweep", strands.SWEEP, None),
         Statement("ahead", standing.AHEAD, plans.PROBE),
@@ -237,6 +238,7 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         "group_live": group,
         "group_ended": group,
         "next_start": {"surfaces": [f"s{n}" for n in range(1, 11)]},
+        "forget_turns": {"most": 1000},
         "resumes": {"keys": [7, 8], "paused": 3600.0},
         "sweep": {"age": 3600.0, "most": 1000},
         "ahead": {
@@ -256,6 +258,7 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
             "look_strands": LOOK_STRANDS,
             "look_parents": LOOK_PARENTS,
             "passed_over": PASSED_OVER_SECONDS,
+            "dead": nodes.DEAD_AFTER_SECONDS,
             "parents": PARENTS,
         },
         "claim": {

@@ -4,10 +4,13 @@ from tests.store.mutating import (
     CLAIM,
     FAN_OUT,
     LANE_ORDERS,
+    LANE_PACE,
     PACE,
     PARENT_COUNTERS,
+    RUNNER,
     SETTLE,
     STRANDS,
+    SURFACES,
     Mutation,
     swap,
 )
@@ -38,7 +41,7 @@ LANES = (
     Mutation(
         "claim: tokens are taken",
         CLAIM,
-        swap(("SET tokens = excluded.tokens", "SET tokens = lane_pace.tokens")),
+        swap(("    tokens = excluded.tokens,", "    tokens = p.tokens,")),
         PACED,
     ),
     Mutation(
@@ -48,10 +51,62 @@ LANES = (
         PACED,
     ),
     Mutation(
-        "pace: empty when the server started",
+        "pace: a bucket nobody knows is empty",
         PACE,
-        swap(("CASE WHEN filled_at > started THEN tokens ELSE 0 END", "coalesce(tokens, 0)")),
+        swap(
+            (
+                "                                      0)) END",
+                "                                      1)) END",
+            )
+        ),
         PACED,
+    ),
+    Mutation(
+        "claim: a bucket nobody knew fills from now on",
+        CLAIM,
+        swap(
+            (
+                "AND NOT EXISTS (SELECT FROM lane_pace WHERE",
+                "AND EXISTS (SELECT FROM lane_pace WHERE",
+            )
+        ),
+        PACED,
+    ),
+    Mutation(
+        "claim: who started is later in the row",
+        CLAIM,
+        swap(("DO UPDATE SET turn = excluded.turn", "DO NOTHING")),
+        PACED,
+    ),
+    Mutation(
+        "claim: turns by weight",
+        CLAIM,
+        swap(("c.start + 1 / c.weight AS next", "c.start + 1 AS next")),
+        PACED,
+    ),
+    Mutation(
+        "claim: who comes anew begins where the last start was",
+        CLAIM,
+        swap(("    turn = greatest(p.turn, excluded.turn)", "    turn = p.turn")),
+        PACED,
+    ),
+    Mutation(
+        "turns: only those that are past are forgotten",
+        LANE_PACE,
+        swap(("OR t.turn <= p.turn", "OR t.turn > p.turn")),
+        PACED,
+    ),
+    Mutation(
+        "runner: what a claim waited for others is not late",
+        RUNNER,
+        swap((" + child.waited", "")),
+        ("tests/workers/test_pacing.py",),
+    ),
+    Mutation(
+        "lanes: who makes one meets no registration",
+        SURFACES,
+        swap((" ORDER BY name FOR SHARE", " ORDER BY name")),
+        ("tests/store/test_lanes.py",),
     ),
     Mutation(
         "settle: what started before a halving halves no more",
@@ -74,19 +129,42 @@ LANES = (
     Mutation(
         "fan-out: one probe of a half-open lane",
         FAN_OUT,
-        swap((" - coalesce(x.queued + x.retrying + x.processing, 0)", "")),
+        swap((" - own.ready - coalesce(x.processing, 0)", "")),
         HELD,
     ),
     Mutation(
         "fan-out: full strands are passed by",
         FAN_OUT,
-        swap(("CASE WHEN own.room > 0 THEN 0", "CASE WHEN true THEN 0")),
+        swap(
+            (
+                "     WHERE key_id = k.key_id AND waiting AND own.room > 0",
+                "     WHERE key_id = k.key_id AND waiting",
+            )
+        ),
         HELD,
     ),
     Mutation(
         "fan-out: what is passed over gets its turn",
         FAN_OUT,
-        swap(("AND own.hardest > 0 THEN 3", "AND false THEN 3")),
+        swap(("AND since < f.clock - %(passed_over)s AND own", "AND false AND own")),
+        HELD,
+    ),
+    Mutation(
+        "fan-out: one that is passed over each ten seconds",
+        FAN_OUT,
+        swap(("WHERE k.fan_passed < f.clock - %(passed_over)s AND key_id", "WHERE key_id")),
+        HELD,
+    ),
+    Mutation(
+        "fan-out: what a lane cut down keeps is not its key's load",
+        FAN_OUT,
+        swap((" OR own.ready > own.window", "")),
+        HELD,
+    ),
+    Mutation(
+        "fan-out: what a still lane keeps does not rank its key",
+        FAN_OUT,
+        swap(("in_flight - coalesce(stuck.still, 0) AS load", "in_flight AS load")),
         HELD,
     ),
     Mutation(

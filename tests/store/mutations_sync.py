@@ -58,7 +58,7 @@ SYNC = (
     Mutation(
         "claim: sync children of a lane first",
         CLAIM,
-        swap(("PARTITION BY lane_id ORDER BY sync DESC, ", "PARTITION BY lane_id ORDER BY ")),
+        swap(("ORDER BY sync DESC, coalesce(start", "ORDER BY coalesce(start")),
         (SYNC_CLAIMS,),
     ),
     Mutation(

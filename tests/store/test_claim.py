@@ -30,7 +30,7 @@ async def test_a_claim_hands_a_child_out_once(connection, recounted):
     claimed = await children.claim(
         connection, node=node, token=2**61, slots=2, surfaces=[factories.SURFACE]
     )
-    assert sorted(claimed) == [(parent, 1, 1, 2**61), (parent, 2, 1, 2**61)]
+    assert sorted(child[:4] for child in claimed) == [(parent, 1, 1, 2**61), (parent, 2, 1, 2**61)]
     rest = await factories.claim(connection)
     assert [child.ordinal for child in rest] == [3]
     assert await factories.claim(connection) == []
@@ -216,9 +216,11 @@ async def test_what_a_claim_took_can_be_asked_for_by_its_token(connection):
     node = await factories.node(connection)
     arguments = {"node": node, "token": 77}
     took = await children.claim(connection, **arguments, slots=2, surfaces=[factories.SURFACE])
-    assert sorted(await children.claimed(connection, **arguments)) == sorted(took)
+    again = await children.claimed(connection, **arguments)
+    assert sorted(child[:4] for child in again) == sorted(child[:4] for child in took)
     await factories.complete(connection, took[:1])
-    assert await children.claimed(connection, **arguments) == took[1:]
+    again = await children.claimed(connection, **arguments)
+    assert [child[:4] for child in again] == [child[:4] for child in took[1:]]
     assert await children.claimed(connection, node=node, token=78) == []
     assert await children.claimed(connection, node=node + 1, token=77) == []
 

@@ -1,7 +1,5 @@
 """Rates and floors of lanes: what claims may start, and when they may start more."""
 
-import time
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -9,12 +7,11 @@ from hypothesis import strategies as st
 from orchestrator.domain import lanes as pure
 from orchestrator.fanout import fan_out
 from orchestrator.store import children
-from orchestrator.store.children import Retry
+from orchestrator.store.children import Claimed, Retry
 from tests import factories
 
 pytestmark = pytest.mark.anyio
 
-STARTED = "SELECT extract(epoch FROM pg_postmaster_start_time())::float8"
 FILL = """
 INSERT INTO lane_pace (lane_id, tokens, filled_at)
 VALUES (%s, %s, extract(epoch FROM clock_timestamp()) + %s)
@@ -87,16 +84,82 @@ async def test_a_rate_that_changes_counts_at_once(connection, owner):
     assert await factories.scalar(connection, TOKENS, paced) < 1
 
 
-async def test_a_server_that_just_started_knows_of_no_token(connection, owner):
-    """What was taken last may be forgotten: the bucket begins empty with the server."""
-    paced = await lane(connection, owner, 1e-6)
+async def test_a_bucket_nobody_knows_is_empty(connection, owner):
+    """So it is after a crash and on a promoted standby: what was taken last may be forgotten."""
+    paced = await lane(connection, owner, 4.0)
     await connection.execute("DELETE FROM lane_pace")
     assert await claim(connection) == []
-    started = await factories.scalar(connection, STARTED)
-    await fill(connection, paced, 1.0, after=started - time.time() - 5)
-    assert await claim(connection) == []
-    await fill(connection, paced, 1.0)
-    assert len(await claim(connection)) == 1
+    assert await factories.scalar(connection, TOKENS, paced) == 0, "it fills from now on"
+    await fill(connection, paced, 0.0, after=-0.5)
+    assert len(await claim(connection)) in {2, 3}
+    unlogged = "SELECT count(*) FROM pg_class WHERE relname = 'lane_pace' AND relpersistence = 'u'"
+    assert await factories.scalar(connection, unlogged) == 1
+
+
+@pytest.mark.parametrize("slow", [0, 12], ids=["short calls", "long calls"])
+async def test_keys_share_a_rate_by_their_weights(connection, slow):
+    """Start by start, however few at a time and however long the calls take."""
+    paced = await factories.lane(connection, concurrency=100)
+    await connection.execute("UPDATE lane SET rate = 10")
+    light, heavy = [
+        await factories.key(connection, weight=weight, queue_capacity=1000) for weight in (1, 3)
+    ]
+    for key in (light, heavy):
+        await factories.some_parents(connection, key, [paced], n=300)
+    running: list[Claimed] = []
+    for _ in range(200):
+        await fill(connection, paced, 1.0)
+        while await fan_out(connection):
+            pass
+        running += await claim(connection)
+        while len(running) > slow:
+            await factories.complete(connection, [running.pop(0)])
+    done = "SELECT count(*) FROM parent WHERE state = 'completed' AND key_id = %s"
+    one, three = [await factories.scalar(connection, done, key.id) for key in (light, heavy)]
+    assert one + three >= 180
+    assert three / one == pytest.approx(3, rel=0.1)
+
+
+async def test_who_comes_anew_to_a_rate_has_no_claim_on_the_past(connection):
+    """A key that was not there has its share from now on, neither more nor less."""
+    paced = await factories.lane(connection, concurrency=100)
+    await connection.execute("UPDATE lane SET rate = 10")
+    old, new = [await factories.key(connection, queue_capacity=1000) for _ in range(2)]
+    parents = {key.id: [] for key in (old, new)}
+
+    async def rounds(n: int) -> list[int]:
+        """Whose children started, one after another."""
+        started = []
+        for _ in range(n):
+            await fill(connection, paced, 1.0)
+            while await fan_out(connection):
+                pass
+            (child,) = await claim(connection)
+            started += [key for key in parents if child.parent_id in parents[key]]
+            await factories.complete(connection, [child])
+        return started
+
+    parents[old.id] = await factories.some_parents(connection, old, [paced], n=100)
+    assert set(await rounds(30)) == {old.id}
+    parents[new.id] = await factories.some_parents(connection, new, [paced], n=100)
+    started = await rounds(20)
+    assert started.count(new.id) in {9, 10, 11}
+    assert started[:4].count(new.id) in {1, 2, 3}
+
+
+async def test_turns_that_are_past_are_forgotten(connection, owner):
+    """Those that are to come stay, or who had its share would have it again."""
+    paced = await lane(connection, owner, 10.0)
+    assert len(await claim(connection, 5)) == 5
+    turns = "SELECT count(*) FROM lane_turn"
+    assert await children.forget_turns(connection) == 0
+    assert await factories.scalar(connection, turns) == 1
+    await connection.execute("UPDATE lane_pace SET turn = 1000 WHERE lane_id = %s", [paced])
+    assert await children.forget_turns(connection) == 1
+    await fill(connection, paced, 9.0)
+    assert len(await claim(connection, 1)) == 1
+    await connection.execute("UPDATE lane SET rate = NULL")
+    assert await children.forget_turns(connection) == 1
 
 
 async def test_nothing_starts_before_the_upstream_wants_it(connection, owner):
@@ -172,21 +235,15 @@ async def test_the_next_start_is_when_time_lets_something_start(connection, owne
     rate=st.floats(1e-4, 1e4),
     tokens=st.floats(-1, 1e5),
     age=st.integers(-100, 100_000),
-    up=st.integers(0, 100_000),
 )
-def test_the_bucket_is_the_one_the_proof_is_about(one_session, rate, tokens, age, up):
+def test_the_bucket_is_the_one_the_proof_is_about(one_session, rate, tokens, age):
     """Capacity and refill in SQL are those of `domain.lanes`, whatever there is."""
     now = 2e9
     found = one_session.execute(
-        "SELECT pace_refill(%(rate)s),"
-        " pace_tokens(%(rate)s, %(tokens)s, %(filled)s, %(now)s, %(up)s),"
-        " pace_tokens(%(rate)s, NULL, NULL, %(now)s, %(up)s)",
-        {"rate": rate, "tokens": tokens, "filled": now - age, "now": now, "up": now - up},
+        "SELECT pace_refill(%(rate)s), pace_tokens(%(rate)s, %(tokens)s, %(filled)s, %(now)s),"
+        " pace_tokens(%(rate)s, NULL, NULL, %(now)s)",
+        {"rate": rate, "tokens": tokens, "filled": now - age, "now": now},
     ).fetchone()
     refill, capacity = pure.refill(rate), pure.capacity(rate)
-    known = age < up
-    since = max(0.0, age if known else up)
-    expected = min(capacity, (tokens if known else 0.0) + refill * since)
-    assert found == pytest.approx(
-        (refill, expected, min(capacity, refill * up)), rel=1e-6, abs=1e-3
-    )
+    expected = min(capacity, tokens + refill * max(0, age))
+    assert found == pytest.approx((refill, expected, 0), rel=1e-6, abs=1e-3)

@@ -1,13 +1,17 @@
 """Lanes with a rate: what starts late would reach the upstream in a burst."""
 
+import asyncio
 from functools import partial
 
 import msgspec
+import psycopg
 import pytest
 
 from orchestrator.domain.lanes import refill
 from orchestrator.notify import POLL_SECONDS
 from orchestrator.store import children
+from orchestrator.store.children.claim import LOCK_ID
+from tests import factories
 from tests.waiting import eventually
 from tests.workers.running import CONFIG, counted, lose_an_answer, waiting, working
 from workers.roles.runner import SHORTEST_SECONDS, START_SECONDS
@@ -39,7 +43,7 @@ async def test_a_start_that_comes_too_late_is_given_back(connection, start):
     clock = Clock()
     async with start(config=PACED, clock=clock) as worker:
         assert await worker.runner.step() == 0
-        clock.now += START_SECONDS + 0.001
+        clock.now += START_SECONDS + 1
         await worker.idle()
 
         async def back() -> bool:
@@ -58,6 +62,30 @@ async def test_a_start_in_time_is_made(connection, start):
         await worker.runner.step()
         clock.now += START_SECONDS
     assert await counted(connection) == {"completed": 2}
+
+
+async def test_what_a_claim_waited_for_others_is_not_late(connection, database, start):
+    """Its tokens are reckoned from when it was decided, however many claims came before."""
+    await waiting(connection, 2)
+    clock = Clock()
+    async with (
+        start(config=PACED, clock=clock) as worker,
+        await psycopg.AsyncConnection.connect(database) as holder,
+    ):
+        await holder.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK_ID])
+        step = asyncio.create_task(worker.runner.step())
+        await eventually(lambda: waits_for_a_lock(connection))
+        await connection.execute("SELECT pg_sleep(%s)", [START_SECONDS + 0.05])
+        clock.now += START_SECONDS + 0.05
+        await holder.rollback()
+        await step
+    assert await counted(connection) == {"completed": 2}
+
+
+async def waits_for_a_lock(connection) -> bool:
+    """Whether a claim waits for another."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    return bool(await factories.scalar(connection, waiting))
 
 
 async def test_without_a_rate_a_late_start_is_as_good_as_any(connection, start):

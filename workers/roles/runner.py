@@ -146,7 +146,7 @@ class Runner:
     def _start(self, child: Claimed, sheet: Sheet) -> None:
         fence = Fence(child.parent_id, child.ordinal, child.claim)
         paced = sheet.cells[child.ordinal - 1].surface in self._paced
-        latest = self._sent + START_SECONDS if paced else math.inf
+        latest = self._sent + child.waited + START_SECONDS if paced else math.inf
         task = self._tasks.create_task(self._capture(child, sheet, latest))
         self._running[fence] = task
         task.add_done_callback(lambda task: self._finished(fence, task))

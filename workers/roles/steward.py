@@ -9,7 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 from admission import reservations
 from orchestrator import stewardship
 from orchestrator.notify import POLL_SECONDS
-from orchestrator.store import steering, strands
+from orchestrator.store import children, steering, strands
 from workers.signals import Signal
 
 MOST = 300
@@ -44,7 +44,8 @@ class Steward:
         return max(SHORTEST_SECONDS, min(expired.next_seconds, POLL_SECONDS))
 
     async def _sweep(self, connection: AsyncConnection) -> None:
-        """Now and then the strands that are empty."""
+        """Now and then the strands that are empty, and turns long past."""
         if time.monotonic() - self._swept_at > SWEEP_SECONDS:
             self._swept_at = time.monotonic()
             await strands.sweep(connection)
+            await children.forget_turns(connection)

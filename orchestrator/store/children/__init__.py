@@ -10,7 +10,7 @@ from orchestrator.store.children.outcomes import (
     Retry,
     Settled,
 )
-from orchestrator.store.children.pace import next_start
+from orchestrator.store.children.pace import forget_turns, next_start
 from orchestrator.store.children.read import of, one, results, stopped
 from orchestrator.store.children.rescue import Rescued, rescue
 from orchestrator.store.children.settle import settle
@@ -29,6 +29,7 @@ __all__ = [
     "Staged",
     "claim",
     "claimed",
+    "forget_turns",
     "next_start",
     "of",
     "one",

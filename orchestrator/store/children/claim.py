@@ -24,28 +24,41 @@ SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(%(lo
 # Each tenth async pick of a key (counted in `claimed`) is its oldest child whatever the priority:
 # the first of one of ten priorities, found by as many probes when one is due.
 #
-# Nothing starts in a lane that is paused, or before its upstream wants to be asked again. One with
-# a rate has as many places as its bucket has tokens, and what is claimed takes them (`paced`:
-# claims alone write them, under their lock). In a lane of four or more async work leaves a place
-# free, or whoever waits would find it full. One whose breaker was open gets one child at a time
-# until one comes home. Hashing is off (plans.PROBE), so that a join of lanes with many rows would
-# compare each with each: what is of a lane is probed lane by lane (OFFSET 0 keeps the planner to
-# it), and rooms are looked up in arrays.
+# Nothing starts in a lane that is paused, or before its upstream wants to be asked again. In a lane
+# of four or more async work leaves a place free, or whoever waits would find it full. One whose
+# breaker was open gets one child at a time until one comes home.
+#
+# A lane with a rate has as many places as its bucket has tokens, and what is claimed takes them
+# (`paced`: claims alone write what is there, under their lock). Its starts are what keys share
+# there, however long the calls take, by start-time fair queueing: each start puts its key's turn
+# in that lane (`next`) off by one over the key's weight, and who comes anew begins where the last
+# start was.
+#
+# Hashing is off (plans.PROBE), so that a join of lanes with many rows would compare each with each:
+# what is of a lane is probed lane by lane (OFFSET 0 keeps the planner to it), and rooms are looked
+# up in arrays.
 CLAIM = """
 WITH server AS MATERIALIZED (
   SELECT extract(epoch FROM clock_timestamp())::float8 AS clock,
-         extract(epoch FROM pg_postmaster_start_time())::float8 AS started
+         extract(epoch FROM now())::float8 AS began
+), begun AS (
+  INSERT INTO lane_pace (lane_id, tokens, filled_at)
+  SELECT l.id, 0, s.clock
+  FROM server s
+  CROSS JOIN lane l
+  WHERE l.rate IS NOT NULL AND l.surface = ANY(%(surfaces)s)
+    AND NOT EXISTS (SELECT FROM lane_pace WHERE lane_id = l.id)
 ), lanes AS MATERIALIZED (
-  SELECT l.id, own.tokens, room.n AS room,
+  SELECT l.id, own.tokens, p.turn, room.n AS room,
          least(room.n, greatest(0, l.allowed - (l.allowed >= 4)::int
                                    - (x.processing - x.sync_processing))) AS async_room
   FROM server s
   CROSS JOIN lane l
   JOIN lane_load x ON x.lane_id = l.id
   LEFT JOIN LATERAL (
-    SELECT tokens, filled_at FROM lane_pace WHERE lane_id = l.id OFFSET 0) AS p ON true
+    SELECT tokens, filled_at, turn FROM lane_pace WHERE lane_id = l.id OFFSET 0) AS p ON true
   CROSS JOIN LATERAL (
-    SELECT pace_tokens(l.rate, p.tokens, p.filled_at, s.clock, s.started) AS tokens,
+    SELECT pace_tokens(l.rate, p.tokens, p.filled_at, s.clock) AS tokens,
            CASE WHEN l.paused_at IS NOT NULL OR l.not_before > now() THEN 0
                 WHEN l.open_until IS NULL THEN l.allowed - x.processing
                 WHEN l.open_until <= now() AND x.processing = 0 THEN least(1, l.allowed)
@@ -55,6 +68,7 @@ WITH server AS MATERIALIZED (
 ), rooms AS MATERIALIZED (
   SELECT array_agg(id) AS ids, array_agg(room) AS of_all, array_agg(async_room) AS of_async,
          array_agg(tokens) AS tokens,
+         array_agg(CASE WHEN tokens IS NOT NULL THEN turn END) AS turns,
          array_agg(id) FILTER (WHERE async_room > 0) AS async_ids
   FROM lanes
 ), ready AS (
@@ -93,7 +107,7 @@ WITH server AS MATERIALIZED (
         LIMIT %(slots)s) AS k
   GROUP BY 1, 2, 3, 4, 5, 6
 ), candidates AS MATERIALIZED (
-  SELECT c.parent_id, c.ordinal, c.lane_id, q.sync, q.turn,
+  SELECT c.parent_id, c.ordinal, c.lane_id, q.key_id, q.weight, q.sync, q.turn,
          (q.running + c.nth - 1) / q.weight AS share
   FROM quota q
   CROSS JOIN rooms
@@ -128,44 +142,64 @@ WITH server AS MATERIALIZED (
     ORDER BY turn
     LIMIT q.n
   ) AS c
+), paces AS MATERIALIZED (
+  SELECT c.*, array_position(ids, c.lane_id) AS lane, greatest(t.turn, p.turn)
+         + (row_number() OVER (PARTITION BY c.lane_id, c.key_id ORDER BY sync DESC, share) - 1)
+           / weight AS start
+  FROM candidates c
+  CROSS JOIN rooms
+  LEFT JOIN LATERAL (SELECT turns[array_position(ids, c.lane_id)] AS turn) AS p ON true
+  LEFT JOIN LATERAL (
+    SELECT turn FROM lane_turn
+    WHERE lane_id = c.lane_id AND key_id = c.key_id AND p.turn IS NOT NULL OFFSET 0) AS t ON true
 ), best AS MATERIALIZED (
-  SELECT c.parent_id, c.ordinal
-  FROM (SELECT parent_id, ordinal, array_position(ids, lane_id) AS lane,
-               row_number() OVER (PARTITION BY lane_id ORDER BY sync DESC, share, turn) AS nth,
+  SELECT c.parent_id, c.ordinal, c.key_id, c.start, c.start + 1 / c.weight AS next
+  FROM (SELECT *, row_number() OVER (PARTITION BY lane_id
+                                     ORDER BY sync DESC, coalesce(start, share), turn) AS nth,
                count(*) FILTER (WHERE sync) OVER (PARTITION BY lane_id) AS sync_before
-        FROM candidates, rooms) AS c, rooms
+        FROM paces) AS c, rooms
   WHERE c.nth <= rooms.of_all[c.lane] AND c.nth - c.sync_before <= rooms.of_async[c.lane]
 ), picked AS MATERIALIZED (
-  SELECT c.parent_id, c.ordinal, c.lane_id
-  FROM (SELECT parent_id, ordinal FROM best ORDER BY 1, 2) AS b
+  SELECT c.parent_id, c.ordinal, c.lane_id, b.key_id, b.start, b.next
+  FROM (SELECT * FROM best ORDER BY parent_id, ordinal) AS b
   CROSS JOIN LATERAL (
     SELECT parent_id, ordinal, lane_id
     FROM child
     WHERE parent_id = b.parent_id AND ordinal = b.ordinal AND lower(state) = 'queued'
     FOR NO KEY UPDATE SKIP LOCKED) AS c
 ), paced AS (
-  INSERT INTO lane_pace (lane_id, tokens, filled_at)
-  SELECT t.lane_id, r.tokens[array_position(r.ids, t.lane_id)] - t.n, s.clock
-  FROM (SELECT lane_id, count(*) AS n FROM picked GROUP BY 1) AS t, rooms r, server s
-  WHERE r.tokens[array_position(r.ids, t.lane_id)] IS NOT NULL
-  ON CONFLICT (lane_id) DO UPDATE SET tokens = excluded.tokens, filled_at = excluded.filled_at
+  INSERT INTO lane_pace AS p (lane_id, tokens, filled_at, turn)
+  SELECT t.lane_id, r.tokens[array_position(r.ids, t.lane_id)] - t.n, s.clock, t.turn
+  FROM (SELECT lane_id, count(*) AS n, min(start) AS turn
+        FROM picked WHERE start IS NOT NULL GROUP BY 1) AS t, rooms r, server s
+  ON CONFLICT (lane_id) DO UPDATE SET
+    tokens = excluded.tokens, filled_at = excluded.filled_at,
+    turn = greatest(p.turn, excluded.turn)
+), turned AS (
+  INSERT INTO lane_turn (lane_id, key_id, turn)
+  SELECT lane_id, key_id, max(next) FROM picked WHERE start IS NOT NULL GROUP BY 1, 2
+  ON CONFLICT (lane_id, key_id) DO UPDATE SET turn = excluded.turn
 )
 UPDATE child c
 SET state = 'processing', node = %(node)s, claim = %(token)s, attempt = c.attempt + 1,
     claimed_at = now(), started_at = coalesce(c.started_at, now())
-FROM picked
+FROM picked, server s
 WHERE c.parent_id = picked.parent_id AND c.ordinal = picked.ordinal
-RETURNING c.parent_id, c.ordinal, c.attempt, c.claim
+RETURNING c.parent_id, c.ordinal, c.attempt, c.claim, s.clock - s.began AS waited
 """
 
 
 class Claimed(NamedTuple):
-    """A child handed to a node; `claim` is the token that fences everything done to it."""
+    """A child handed to a node; `claim` is the token that fences everything done to it.
+
+    `waited` is how many seconds the claim waited for others before it was decided.
+    """
 
     parent_id: UUID
     ordinal: int
     attempt: int
     claim: int
+    waited: float = 0.0
 
 
 async def claim(

@@ -17,7 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSON
 from sqlmodel import Field, SQLModel
 
-from admission.tables import SHORT_LIVED, count, moment
+from admission.tables import SHORT_LIVED, count, epoch, moment
 
 
 class Lane(SQLModel, table=True):
@@ -59,17 +59,33 @@ class Lane(SQLModel, table=True):
 
 
 class LanePace(SQLModel, table=True):
-    """The token bucket of a lane's rate as of `filled_at` (epoch seconds).
+    """The token bucket of a lane's rate as of `filled_at` (epoch seconds); none is an empty one.
 
-    Claims alone write it, one at a time.
+    `turn` is the lane's virtual time, that of its last start. Once the lane is made claims alone
+    write it, one by one.
     """
 
     __tablename__ = "lane_pace"
-    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
+    __table_args__ = ({"prefixes": ["UNLOGGED"], "postgresql_with": {"fillfactor": 50}},)
 
     lane_id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
     tokens: float = Field(sa_column=Column(Float, nullable=False))
     filled_at: float = Field(sa_column=Column(Float, nullable=False))
+    turn: float = Field(sa_column=epoch())
+
+
+class LaneTurn(SQLModel, table=True):
+    """When a key may start next in a lane with a rate, in the lane's virtual time.
+
+    Claims alone write it; what lies behind the lane's own turn says nothing and is swept away.
+    """
+
+    __tablename__ = "lane_turn"
+    __table_args__ = ({"prefixes": ["UNLOGGED"], "postgresql_with": SHORT_LIVED},)
+
+    lane_id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    key_id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    turn: float = Field(sa_column=Column(Float, nullable=False))
 
 
 class Node(SQLModel, table=True):
