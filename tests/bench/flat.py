@@ -49,6 +49,10 @@ INSERT INTO lane (surface, country, concurrency)
 SELECT 's' || n / 20, 'C' || n %% 20, CASE n WHEN 0 THEN 200 ELSE 4000 / 20 / %(blocks)s END
 FROM generate_series(0, 20 * %(blocks)s) AS n ORDER BY n
 """
+WORKER = """
+INSERT INTO node (kind, host, pid, slots, surfaces, heartbeat_at)
+SELECT 'worker', 'bench', 1, 200, array_agg(DISTINCT surface), now() + interval '1 day' FROM lane
+"""
 SEED = """
 INSERT INTO parent (id, key_id, priority, lanes, total, payload)
 SELECT lpad(to_hex(n), 32, '0')::uuid, 1 + n / 100, 5,
@@ -99,6 +103,7 @@ class Place:
         """Parents in the queues, children up to the windows, so many of them running."""
         await self.connection.execute(KEYS, self.size._asdict())
         await self.connection.execute(LANES, self.size._asdict())
+        await self.connection.execute(WORKER)
         await self.connection.execute("ALTER TABLE parent DISABLE TRIGGER USER")
         await self.connection.execute(SEED, self.size._asdict())
         await self.connection.execute("ALTER TABLE parent ENABLE TRIGGER USER")
