@@ -27,12 +27,12 @@ SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(
 """
 
 # A key's window is for its async children: sync ones never were in its queue. Nor does it count
-# what is ready in lanes that have a rate or start nothing now (`still`: shut, cut down below what
-# is ready in them, or served by nobody). Their own windows bound that; counted, one such lane would
-# keep the key's other work back. What stays in a still lane does not rank its key behind others
-# either. A lane has room while it has fewer than twice its limit queued or retrying (with a rate,
-# what that lets start in two seconds, if it is less); one that is paused or cut off has none, and
-# one whose breaker asks for a probe has it for one parent.
+# what is ready in lanes that have a rate or start next to nothing (`still`: shut, cut down so far
+# that more is ready than could ever leave for them, or served by nobody). Their own windows bound
+# that; counted, one such lane would keep the key's other work back. What stays in a still lane does
+# not rank its key behind others either. A lane has room while it has fewer than twice its limit
+# queued or retrying (with a rate, what that lets start in two seconds, if it is less); one that is
+# paused or cut off has none, and one whose breaker asks for a probe has it for one parent.
 #
 # Which of a key's parents may leave is decided by its strands, so that nobody looks past a parent
 # whose lanes are full or shut; no more of a strand are looked at than its lanes have room for, or
@@ -51,7 +51,7 @@ SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(
 FAN_OUT = """
 WITH lane_room AS MATERIALIZED (
   SELECT l.id, CASE WHEN shut THEN 0 ELSE own.window END AS extra, l.rate IS NOT NULL AS paced,
-         shut OR l.not_before > now() OR own.ready > own.window
+         shut OR l.not_before > now() OR own.ready > 4 * own.window
          OR l.surface <> ALL(ARRAY(
            SELECT unnest(surfaces) FROM node
            WHERE heartbeat_at > now() - %(dead)s * interval '1 second')) AS still,

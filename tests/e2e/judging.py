@@ -10,7 +10,8 @@ from itertools import accumulate
 class Call:
     """A call as the upstream saw it, in seconds of the clock on the wall.
 
-    It is the one the database reads: a host that sets it forward does so for both. Until it `ended`, by an answer or because the caller was gone, both that and `status` are None;
+    It is the one the database reads: a host that sets it forward does so for both. Until the call
+    `ended`, by an answer or because the caller was gone, both that and `status` are None;
     one whose caller went has no status.
     """
 

@@ -98,10 +98,10 @@ def _stuck(rows: Rows) -> Counter[int]:
 def _slow(rows: Rows, n: int, more: int = 0) -> bool:
     """Whether a lane, with so many more ready in it, is shut, paced, served by nobody, or too full.
 
-    More is ready than its window when it was cut down, or what idle keys have went past it.
+    More is ready than could leave for it when it was cut down.
     """
     lane = rows.lanes[n]
-    full = rows.by_lane(*WAITING)[n] + more > lane.window
+    full = rows.by_lane(*WAITING)[n] + more > (1 + AGED_PAST) * lane.window
     return lane.slow or full or lane.surface not in rows.served
 
 

@@ -158,7 +158,7 @@ LANES = (
     Mutation(
         "fan-out: what a lane cut down keeps is not its key's load",
         FAN_OUT,
-        swap((" OR own.ready > own.window", "")),
+        swap((" OR own.ready > 4 * own.window", "")),
         HELD,
     ),
     Mutation(

@@ -187,8 +187,8 @@ async def test_a_lanes_rate_narrows_its_window(connection, owner):
         "open_until = now() + interval '1 hour'",
         "rate = 5",
         "not_before = now() + interval '1 hour'",
-        "limited = 5",
-        "adaptive = 5",
+        "limited = 1",
+        "adaptive = 1",
         "surface = 'unserved'",
     ],
 )
