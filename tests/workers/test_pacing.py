@@ -18,6 +18,10 @@ from workers.roles.runner import SHORTEST_SECONDS, START_SECONDS
 
 pytestmark = pytest.mark.anyio
 
+WAITS = """
+SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted
+"""
 PACED = msgspec.structs.replace(CONFIG, rate="5/s")
 
 
@@ -84,8 +88,7 @@ async def test_what_a_claim_waited_for_others_is_not_late(connection, database, 
 
 async def waits_for_a_lock(connection) -> bool:
     """Whether a claim waits for another."""
-    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-    return bool(await factories.scalar(connection, waiting))
+    return bool(await factories.scalar(connection, WAITS))
 
 
 async def test_without_a_rate_a_late_start_is_as_good_as_any(connection, start):
