@@ -16,6 +16,8 @@ LOOK_KEYS = 200
 """Keys looked at in one round, those not looked at for longest first."""
 LOOK_STRANDS = 200
 """Strands of one key looked at in one round, best first."""
+LOOK_COMPARED = 30
+"""Lanes without room that strands are compared with before the room in their own is looked at."""
 LOOK_PARENTS = 200
 """Parents of one key looked at for the oldest that may leave."""
 PASSED_OVER_SECONDS = 10.0
@@ -27,16 +29,17 @@ SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(
 """
 
 # A key's window is for its async children: sync ones never were in its queue. Nor does it count
-# what is ready in lanes that have a rate or start next to nothing (`still`: shut, cut down so far
-# that more is ready than could ever leave for them, or served by nobody). Their own windows bound
-# that; counted, one such lane would keep the key's other work back. What stays in a still lane does
-# not rank its key behind others either. A lane has room while it has fewer than twice its limit
-# queued or retrying (with a rate, what that lets start in two seconds, if it is less); one that is
-# paused or cut off has none, and one whose breaker asks for a probe has it for one parent.
+# what is ready in lanes that have a rate or start next to nothing (`still`: shut, cut down far
+# below what is ready in them, or served by nobody). Their own windows bound that; counted, one such
+# lane would keep the key's other work back. What stays in a still lane does not rank its key behind
+# others either. A lane has room while it has fewer than twice its limit queued or retrying (with a
+# rate, what that lets start in two seconds, if it is less); one that is paused or cut off has none,
+# and one whose breaker asks for a probe has it for one parent.
 #
 # Which of a key's parents may leave is decided by its strands, so that nobody looks past a parent
-# whose lanes are full or shut; no more of a strand are looked at than its lanes have room for, or
-# the first strand would crowd out the others. Of all keys' parents those leave first whose key has
+# whose lanes are full or shut (`passed_by`, when they are few: to compare is faster than to look up
+# the room in each lane); no more of a strand are looked at than its lanes have room for, or the
+# first strand would crowd out the others. Of all keys' parents those leave first whose key has
 # least in flight for its weight, counting what of its own goes before them. Beyond the window of a
 # lane, never of a shut one, may go (`past`, in windows): the first parent of a key with nothing in
 # flight, or wide parents would never leave; and each ten seconds one of the key's strand that none
@@ -51,7 +54,8 @@ SELECT set_config('synchronous_commit', 'off', true), pg_try_advisory_xact_lock(
 FAN_OUT = """
 WITH lane_room AS MATERIALIZED (
   SELECT l.id, CASE WHEN shut THEN 0 ELSE own.window END AS extra, l.rate IS NOT NULL AS paced,
-         shut OR l.not_before > now() OR own.ready > 4 * own.window
+         shut OR l.not_before > now()
+         OR l.allowed < l.concurrency AND own.ready > 4 * own.window
          OR l.surface <> ALL(ARRAY(
            SELECT unnest(surfaces) FROM node
            WHERE heartbeat_at > now() - %(dead)s * interval '1 second')) AS still,
@@ -65,9 +69,12 @@ WITH lane_room AS MATERIALIZED (
            2 * least(l.allowed, 1 + ceil(l.rate))::int AS window,
            coalesce(x.queued + x.retrying, 0) AS ready) AS own
 ), full_lanes AS MATERIALIZED (
-  SELECT coalesce(array_agg(id) FILTER (WHERE room <= 0), '{}') AS ids,
+  SELECT own.ids, CASE WHEN cardinality(own.ids) <= %(compared)s THEN own.ids ELSE own.closed END
+                  AS passed_by, own.closed,
          extract(epoch FROM clock_timestamp())::float8 AS clock
-  FROM lane_room
+  FROM (SELECT coalesce(array_agg(id) FILTER (WHERE room <= 0), '{}') AS ids,
+               coalesce(array_agg(id) FILTER (WHERE room + 3 * extra <= 0), '{}') AS closed
+        FROM lane_room) AS own
 ), by_id AS MATERIALIZED (
   SELECT array_agg(coalesce(room, 0) ORDER BY n) AS room,
          array_agg(coalesce(extra, 0) ORDER BY n) AS extra
@@ -102,7 +109,7 @@ WITH lane_room AS MATERIALIZED (
    ORDER BY u.fan_turn
    LIMIT %(look_keys)s)
 ), keys AS MATERIALIZED (
-  SELECT key_id, own.room, in_flight = 0 AS idle, own.load, weight, fanned, fan_passed,
+  SELECT key_id, own.room, own.load = 0 AS idle, own.load, weight, fanned, fan_passed,
          greatest(0, least(own.room, 1 + %(parents)s / count(*) OVER ()))::int AS most,
          row_number() OVER (ORDER BY own.load / weight, fan_served) AS pos
   FROM looked_at
@@ -120,7 +127,7 @@ WITH lane_room AS MATERIALIZED (
     (SELECT strand, own.room, 0 AS past
      FROM strand
      CROSS JOIN LATERAL (SELECT min(i.room[l]) AS room FROM unnest(lanes) AS l) AS own
-     WHERE key_id = k.key_id AND waiting AND own.room > 0
+     WHERE key_id = k.key_id AND waiting AND NOT lanes && f.passed_by AND own.room > 0
      ORDER BY priority DESC, strand
      LIMIT %(look_strands)s)
     UNION ALL
@@ -129,7 +136,8 @@ WITH lane_room AS MATERIALIZED (
      CROSS JOIN LATERAL (
        SELECT min(i.room[l]) AS room, min(i.room[l] + i.extra[l]) AS beyond
        FROM unnest(lanes) AS l) AS own
-     WHERE k.idle AND key_id = k.key_id AND waiting AND own.room <= 0 AND own.beyond > 0
+     WHERE k.idle AND key_id = k.key_id AND waiting AND NOT lanes && f.closed
+       AND own.room <= 0 AND own.beyond > 0
      ORDER BY priority DESC, strand
      LIMIT 1)
     UNION ALL
@@ -139,7 +147,8 @@ WITH lane_room AS MATERIALIZED (
        SELECT min(i.room[l]) AS room, min(i.room[l] + 3 * i.extra[l]) AS beyond
        FROM unnest(lanes) AS l) AS own
      WHERE k.fan_passed < f.clock - %(passed_over)s AND key_id = k.key_id AND waiting
-       AND since < f.clock - %(passed_over)s AND own.room <= 0 AND own.beyond > 0
+       AND since < f.clock - %(passed_over)s AND NOT lanes && f.closed
+       AND own.room <= 0 AND own.beyond > 0
      ORDER BY since
      LIMIT 1)) AS s
 ), best AS MATERIALIZED (
@@ -266,6 +275,7 @@ async def fan_out(connection: AsyncConnection, *, parents: int = 50) -> int:
                 "look_keys": LOOK_KEYS,
                 "look_strands": LOOK_STRANDS,
                 "look_parents": LOOK_PARENTS,
+                "compared": LOOK_COMPARED,
                 "passed_over": PASSED_OVER_SECONDS,
                 "dead": DEAD_AFTER_SECONDS,
                 "parents": parents,

@@ -41,12 +41,16 @@ def within_admission(before: Rows, after: Rows, limits: Mapping[int, Limits]) ->
 
 
 def paced(lane: Lane, after: Lane, n: int, clocks: tuple[float, float]) -> None:
-    """So many started between these moments, each for a token, and there were as many."""
+    """So many started between these moments, each for a token, and there were as many.
+
+    Once the first has taken its token a full bucket fills again.
+    """
     began, ended = clocks
     assert n <= math.floor(lane.tokens(ended))
     assert began <= after.bucket.filled_at <= ended
-    tokens, most = after.bucket.tokens, lane.tokens(after.bucket.filled_at) - n
-    assert lane.tokens(began) - n - ROUNDING <= tokens <= most + ROUNDING
+    tokens, least = after.bucket.tokens, lane.tokens(began) - n
+    most = least + lane.earned(began, after.bucket.filled_at)
+    assert least - ROUNDING <= tokens <= most + ROUNDING
     assert tokens >= -ROUNDING
 
 

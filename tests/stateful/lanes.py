@@ -45,9 +45,9 @@ class Lane(NamedTuple):
         return self.paused or self.learned.open_until is not None
 
     @property
-    def slow(self) -> bool:
-        """What is ready in it is no part of its key's window, however little that is."""
-        return self.shut or self.rate is not None or _ahead(self.learned.not_before)
+    def still(self) -> bool:
+        """Nothing starts in it for a while, or one probe."""
+        return self.shut or _ahead(self.learned.not_before)
 
     @property
     def barred(self) -> bool:
@@ -77,8 +77,12 @@ class Lane(NamedTuple):
         """How many may start at this moment, as far as the rate goes."""
         if self.rate is None:
             return math.inf
-        earned = lanes.refill(self.rate) * max(0.0, clock - self.bucket.filled_at)
+        earned = self.earned(self.bucket.filled_at, clock)
         return min(lanes.capacity(self.rate), self.bucket.tokens + earned)
+
+    def earned(self, since: float, until: float) -> float:
+        """Tokens that come back between these moments."""
+        return lanes.refill(self.rate) * max(0.0, until - since) if self.rate else math.inf
 
     def configured(self, limits: RegionLimits) -> "Lane":
         """With other limits. What its upstream bears is no limit where it is no less."""

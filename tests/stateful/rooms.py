@@ -43,16 +43,18 @@ def rooms(rows: Rows) -> dict[int, Room]:
 def may_leave(rows: Rows, key: int, limits: Limits, *, aged: bool) -> bool:
     """Whether some parent of this key has room to leave its queue for.
 
-    An idle key may fill a lane past its window, so that its first parent ever leaves; and who was
-    passed over for long (`aged`: all were) further still. What was waited for from the first never
+    An idle key, or one with nothing but what stays in lanes that are still, may fill a lane past
+    its window, so that its first parent ever leaves; and who was passed over for long (`aged`: all
+    were) further still. What was waited for from the first never
     was in a queue: it fills lanes, but no key.
     """
     in_flight, there, most = _in_flight(rows)[key], rooms(rows), 2 * limits.concurrency
     if in_flight - _stuck(rows)[key] >= most:
         return False
-    if in_flight >= most and not any(room.open() for room in there.values()):
+    looked_at = any(room.open() for room in there.values()) or (aged and in_flight < most)
+    if in_flight and not looked_at:
         return False
-    past = max(0 if in_flight else IDLE_PAST, AGED_PAST if aged else 0)
+    past = max(0 if _load(rows)[key] else IDLE_PAST, AGED_PAST if aged else 0)
     return any(all(there[lane].open(past) for lane in one.ahead) for one in rows.queue(key))
 
 
@@ -64,6 +66,7 @@ def within_windows(
     In two rounds (`both`) what left first for a lane that is slow took no room of its key.
     """
     there, in_flight, stuck = rooms(before), _in_flight(before), _stuck(before)
+    load = _load(before)
     came = Counter(lane for one in left for lane in before.parents[one].ahead)
     slow = {lane for lane in there if both and _slow(before, lane, came[lane])}
     for key, most in limits.items():
@@ -72,10 +75,10 @@ def within_windows(
         room = 2 * most.concurrency - (in_flight[key] - stuck[key])
         assert not own or cells - max(len(parent.ahead) for parent in own) < room
         past = [one for one in own if not all(there[lane].open() for lane in one.ahead)]
-        assert len(past) <= (in_flight[key] == 0) + aged
+        assert len(past) <= (load[key] == 0) + aged
     for lane, room in there.items():
         cells = [before.parents[one].ahead.count(lane) for one in left]
-        idle = any(in_flight[before.parents[one].key] == 0 for one in left)
+        idle = any(load[before.parents[one].key] == 0 for one in left)
         past = AGED_PAST if aged else IDLE_PAST * idle
         most = room.free + past * room.extra
         assert sum(cells) == 0 or sum(cells) - max(cells) < most
@@ -85,24 +88,35 @@ def _in_flight(rows: Rows) -> Counter[int]:
     return rows.by_key(*WAITING, RUNNING, sync=False)
 
 
+def _load(rows: Rows) -> Counter[int]:
+    """What of that is not in lanes that are still."""
+    return _in_flight(rows) - _ready(rows, {lane for lane in rows.lanes if _still(rows, lane)})
+
+
 def _stuck(rows: Rows) -> Counter[int]:
     """What of that is ready in lanes that start it late or never."""
-    slow = {lane for lane in rows.lanes if _slow(rows, lane)}
+    return _ready(rows, {lane for lane in rows.lanes if _slow(rows, lane)})
+
+
+def _ready(rows: Rows, lanes: set[int]) -> Counter[int]:
     return Counter(
         child.key
         for child in rows.children.values()
-        if child.state is ChildState.QUEUED and not child.sync and child.lane in slow
+        if child.state is ChildState.QUEUED and not child.sync and child.lane in lanes
     )
 
 
 def _slow(rows: Rows, n: int, more: int = 0) -> bool:
-    """Whether a lane, with so many more ready in it, is shut, paced, served by nobody, or too full.
+    """Whether what is ready in a lane, with so many more, is no part of its key's window."""
+    return rows.lanes[n].rate is not None or _still(rows, n, more)
 
-    More is ready than could leave for it when it was cut down.
-    """
+
+def _still(rows: Rows, n: int, more: int = 0) -> bool:
+    """Whether it is shut, served by nobody, or was cut down far below what is ready in it."""
     lane = rows.lanes[n]
-    full = rows.by_lane(*WAITING)[n] + more > (1 + AGED_PAST) * lane.window
-    return lane.slow or full or lane.surface not in rows.served
+    ready, most = rows.by_lane(*WAITING)[n] + more, (1 + AGED_PAST) * lane.window
+    cut_down = lane.learned.allowed < lane.learned.concurrency and ready > most
+    return lane.still or cut_down or lane.surface not in rows.served
 
 
 def may_start(

@@ -14,6 +14,7 @@ from admission.usage import BESIDES
 from admission.usage import READ as USAGE_READ
 from orchestrator.fanout import (
     FAN_OUT,
+    LOOK_COMPARED,
     LOOK_KEYS,
     LOOK_PARENTS,
     LOOK_STRANDS,
@@ -256,6 +257,7 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         "fan_out": {
             "look_keys": LOOK_KEYS,
             "look_strands": LOOK_STRANDS,
+            "compared": LOOK_COMPARED,
             "look_parents": LOOK_PARENTS,
             "passed_over": PASSED_OVER_SECONDS,
             "dead": nodes.DEAD_AFTER_SECONDS,

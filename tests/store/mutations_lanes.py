@@ -135,18 +135,13 @@ LANES = (
     Mutation(
         "fan-out: full strands are passed by",
         FAN_OUT,
-        swap(
-            (
-                "     WHERE key_id = k.key_id AND waiting AND own.room > 0",
-                "     WHERE key_id = k.key_id AND waiting",
-            )
-        ),
+        swap((" AND waiting AND NOT lanes && f.passed_by AND own.room > 0", " AND waiting")),
         HELD,
     ),
     Mutation(
         "fan-out: what is passed over gets its turn",
         FAN_OUT,
-        swap(("AND since < f.clock - %(passed_over)s AND own", "AND false AND own")),
+        swap(("AND since < f.clock - %(passed_over)s AND NOT", "AND false AND NOT")),
         HELD,
     ),
     Mutation(
@@ -158,7 +153,7 @@ LANES = (
     Mutation(
         "fan-out: what a lane cut down keeps is not its key's load",
         FAN_OUT,
-        swap((" OR own.ready > 4 * own.window", "")),
+        swap((" AND own.ready > 4 * own.window", " AND false")),
         HELD,
     ),
     Mutation(

@@ -100,7 +100,7 @@ async def test_a_bucket_nobody_knows_is_empty(connection, owner):
 async def test_keys_share_a_rate_by_their_weights(connection, slow):
     """Start by start, however few at a time and however long the calls take."""
     paced = await factories.lane(connection, concurrency=100)
-    await connection.execute("UPDATE lane SET rate = 10")
+    await connection.execute("UPDATE lane SET rate = 1.3")  # never two tokens
     light, heavy = [
         await factories.key(connection, weight=weight, queue_capacity=1000) for weight in (1, 3)
     ]
@@ -120,31 +120,88 @@ async def test_keys_share_a_rate_by_their_weights(connection, slow):
     assert three / one == pytest.approx(3, rel=0.1)
 
 
-async def test_who_comes_anew_to_a_rate_has_no_claim_on_the_past(connection):
+@pytest.mark.parametrize("tokens", [1, 5])
+async def test_who_comes_anew_to_a_rate_has_no_claim_on_the_past(connection, tokens):
     """A key that was not there has its share from now on, neither more nor less."""
     paced = await factories.lane(connection, concurrency=100)
-    await connection.execute("UPDATE lane SET rate = 10")
+    await connection.execute("UPDATE lane SET rate = %s", [tokens / 0.75 + 0.01])  # no more
     old, new = [await factories.key(connection, queue_capacity=1000) for _ in range(2)]
-    parents = {key.id: [] for key in (old, new)}
+    owners: dict[object, int] = {}
+
+    async def waiting(key, n: int) -> None:
+        made = await factories.some_parents(connection, key, [paced], n=n)
+        owners.update(dict.fromkeys(made, key.id))
 
     async def rounds(n: int) -> list[int]:
         """Whose children started, one after another."""
-        started = []
+        started: list[int] = []
         for _ in range(n):
-            await fill(connection, paced, 1.0)
+            await fill(connection, paced, float(tokens))
             while await fan_out(connection):
                 pass
-            (child,) = await claim(connection)
-            started += [key for key in parents if child.parent_id in parents[key]]
-            await factories.complete(connection, [child])
+            claimed = await claim(connection)
+            started += [owners[child.parent_id] for child in claimed]
+            await factories.complete(connection, claimed)
         return started
 
-    parents[old.id] = await factories.some_parents(connection, old, [paced], n=100)
-    assert set(await rounds(30)) == {old.id}
-    parents[new.id] = await factories.some_parents(connection, new, [paced], n=100)
-    started = await rounds(20)
-    assert started.count(new.id) in {9, 10, 11}
-    assert started[:4].count(new.id) in {1, 2, 3}
+    await waiting(old, 200)
+    assert set(await rounds(15)) == {old.id}
+    await waiting(new, 100)
+    assert (await rounds(4)).count(new.id) <= 2 * tokens + 1, "its share, and no more"
+    started = await rounds(10)
+    assert len(started) == 10 * tokens
+    assert started.count(new.id) == pytest.approx(5 * tokens, abs=2)
+
+
+async def shares(connection, paced: int, keys, *, rounds: int, also=None) -> list[int]:
+    """How many children of each key start while one token comes a round."""
+    done = "SELECT count(*) FROM parent WHERE state = 'completed' AND key_id = %s"
+    before = [await factories.scalar(connection, done, key.id) for key in keys]
+    for n in range(rounds):
+        await fill(connection, paced, 1.0)
+        if also:
+            await also(n)
+        while await fan_out(connection):
+            pass
+        await factories.complete(connection, await claim(connection))
+    after = [await factories.scalar(connection, done, key.id) for key in keys]
+    return [now - was for was, now in zip(before, after, strict=True)]
+
+
+async def test_sync_starts_leave_the_shares_of_others_as_they_are(connection):
+    """They go first, in nobody's turn."""
+    paced = await factories.lane(connection, concurrency=100)
+    await connection.execute("UPDATE lane SET rate = 1.3")
+    light, heavy, caller = [
+        await factories.key(connection, weight=weight, queue_capacity=1000) for weight in (1, 3, 1)
+    ]
+    for key in (light, heavy):
+        await factories.some_parents(connection, key, [paced], n=200)
+
+    async def call(n: int) -> None:
+        if n % 3 == 0:
+            await factories.sync_parent(connection, caller, [paced])
+
+    one, three, calls = await shares(
+        connection, paced, (light, heavy, caller), rounds=150, also=call
+    )
+    assert calls >= 45
+    assert one + three >= 90
+    assert three / one == pytest.approx(3, rel=0.1)
+
+
+async def test_a_raised_weight_counts_at_once(connection):
+    """What a key had started at the old one does not keep it waiting."""
+    paced = await factories.lane(connection, concurrency=100)
+    await connection.execute("UPDATE lane SET rate = 1.3")
+    raised, other = [
+        await factories.key(connection, weight=weight, queue_capacity=1000) for weight in (0.01, 1)
+    ]
+    for key in (raised, other):
+        await factories.some_parents(connection, key, [paced], n=100)
+    await shares(connection, paced, (raised, other), rounds=6)
+    await connection.execute("UPDATE api_key SET weight = 1 WHERE id = %s", [raised.id])
+    assert await shares(connection, paced, (raised, other), rounds=20) == [10, 10]
 
 
 async def test_turns_that_are_past_are_forgotten(connection, owner):

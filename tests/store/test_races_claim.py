@@ -114,7 +114,7 @@ async def test_asking_what_a_claim_took_waits_for_a_claim_under_way(connection, 
         took = await children.claim(lost, node=1, token=77, slots=1, surfaces=[factories.SURFACE])
         asked = await meeting.begin(asking, children.claimed(asking, node=1, token=77))
         assert not asked.done()
-    assert await asked == took
+    assert [child[:4] for child in await asked] == [child[:4] for child in took]
 
 
 async def test_a_claim_waits_for_another_before_it_looks(connection, connect, meeting):

@@ -212,6 +212,32 @@ async def test_what_is_ready_in_a_lane_that_cannot_start_it_keeps_no_other_work_
     assert [lane for (lane,) in rows].count(sound) == 15
 
 
+async def test_a_lane_that_starts_what_it_has_is_part_of_its_keys_window(connection):
+    """However much that is: a parent may have more cells in one lane than the lane has room for."""
+    owner = await factories.key(connection, concurrency=10)
+    narrow = [
+        await factories.lane(connection, name, concurrency=2) for name in ("DE", "IT", "ES", "PT")
+    ]
+    for lane in narrow:
+        await factories.some_parents(connection, owner, [lane] * 40, n=2)
+    while await fan_out(connection):
+        pass
+    assert len(await left(connection)) == 1
+
+
+async def test_who_has_nothing_but_what_a_shut_lane_keeps_is_idle(connection, dead):
+    """Its first parent leaves past the window of a full lane, as that of any key without work."""
+    shared = await factories.lane(connection, "FR", concurrency=2)
+    await busy(connection, await factories.key(connection), shared)
+    owner = await factories.key(connection, concurrency=10)
+    await factories.some_parents(connection, owner, [dead], n=15)
+    await fan_out(connection)
+    await connection.execute(PAUSED, [dead])
+    first = await factories.parent(connection, owner, [shared])
+    await fan_out(connection)
+    assert first in await left(connection)
+
+
 async def test_what_is_ready_in_a_shut_lane_costs_its_key_no_turn_elsewhere(connection, dead):
     """Two keys share a lane evenly, though one of them has much in another that is paused."""
     shared = await factories.lane(connection, "FR", concurrency=13)

@@ -32,7 +32,8 @@ SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(%(lo
 # (`paced`: claims alone write what is there, under their lock). Its starts are what keys share
 # there, however long the calls take, by start-time fair queueing: each start puts its key's turn
 # in that lane (`next`) off by one over the key's weight, and who comes anew begins where the last
-# start was.
+# start was. Nobody is further ahead of that than one start, whatever its weight was before. Sync
+# starts go first and count in nobody's turn.
 #
 # Hashing is off (plans.PROBE), so that a join of lanes with many rows would compare each with each:
 # what is of a lane is probed lane by lane (OFFSET 0 keeps the planner to it), and rooms are looked
@@ -143,12 +144,14 @@ WITH server AS MATERIALIZED (
     LIMIT q.n
   ) AS c
 ), paces AS MATERIALIZED (
-  SELECT c.*, array_position(ids, c.lane_id) AS lane, greatest(t.turn, p.turn)
-         + (row_number() OVER (PARTITION BY c.lane_id, c.key_id ORDER BY sync DESC, share) - 1)
+  SELECT c.*, array_position(ids, c.lane_id) AS lane,
+         greatest(p.turn, least(coalesce(t.turn, p.turn), p.turn + 1 / weight))
+         + (row_number() OVER (PARTITION BY c.lane_id, c.key_id, c.sync ORDER BY share) - 1)
            / weight AS start
   FROM candidates c
   CROSS JOIN rooms
-  LEFT JOIN LATERAL (SELECT turns[array_position(ids, c.lane_id)] AS turn) AS p ON true
+  LEFT JOIN LATERAL (
+    SELECT turns[array_position(ids, c.lane_id)] AS turn WHERE NOT c.sync) AS p ON true
   LEFT JOIN LATERAL (
     SELECT turn FROM lane_turn
     WHERE lane_id = c.lane_id AND key_id = c.key_id AND p.turn IS NOT NULL OFFSET 0) AS t ON true
@@ -170,8 +173,9 @@ WITH server AS MATERIALIZED (
 ), paced AS (
   INSERT INTO lane_pace AS p (lane_id, tokens, filled_at, turn)
   SELECT t.lane_id, r.tokens[array_position(r.ids, t.lane_id)] - t.n, s.clock, t.turn
-  FROM (SELECT lane_id, count(*) AS n, min(start) AS turn
-        FROM picked WHERE start IS NOT NULL GROUP BY 1) AS t, rooms r, server s
+  FROM (SELECT lane_id, count(*) AS n, coalesce(max(start), 0) AS turn
+        FROM picked GROUP BY 1) AS t, rooms r, server s
+  WHERE r.tokens[array_position(r.ids, t.lane_id)] IS NOT NULL
   ON CONFLICT (lane_id) DO UPDATE SET
     tokens = excluded.tokens, filled_at = excluded.filled_at,
     turn = greatest(p.turn, excluded.turn)
