@@ -91,6 +91,36 @@ LANES = (
         PACED,
     ),
     Mutation(
+        "claim: sync starts move nobody's turn",
+        CLAIM,
+        swap(("AS turn WHERE NOT c.sync) AS p", "AS turn) AS p")),
+        PACED,
+    ),
+    Mutation(
+        "claim: all of a batch have started",
+        CLAIM,
+        swap(("coalesce(max(start), 0) AS turn", "coalesce(min(start), 0) AS turn")),
+        PACED,
+    ),
+    Mutation(
+        "claim: nobody is further ahead than one start",
+        CLAIM,
+        swap(("least(coalesce(t.turn, p.turn), p.turn + 1 / weight)", "coalesce(t.turn, p.turn)")),
+        PACED,
+    ),
+    Mutation(
+        "fan-out: a healthy lane with a wide parent is not still",
+        FAN_OUT,
+        swap(("OR l.allowed < l.concurrency AND own.ready", "OR own.ready")),
+        HELD,
+    ),
+    Mutation(
+        "fan-out: what a still lane keeps makes nobody busy",
+        FAN_OUT,
+        swap(("own.load = 0 AS idle", "in_flight = 0 AS idle")),
+        HELD,
+    ),
+    Mutation(
         "turns: only those that are past are forgotten",
         LANE_PACE,
         swap(("OR t.turn <= p.turn", "OR t.turn > p.turn")),
