@@ -142,13 +142,15 @@ WITH lane_room AS MATERIALIZED (
      LIMIT 1)
     UNION ALL
     (SELECT strand, 0, 3
-     FROM strand
+     FROM (SELECT strand, lanes, since
+           FROM strand
+           WHERE k.fan_passed < f.clock - %(passed_over)s AND key_id = k.key_id AND waiting
+             AND since < f.clock - %(passed_over)s AND NOT lanes && f.closed
+           ORDER BY since OFFSET 0) AS oldest
      CROSS JOIN LATERAL (
        SELECT min(i.room[l]) AS room, min(i.room[l] + 3 * i.extra[l]) AS beyond
        FROM unnest(lanes) AS l) AS own
-     WHERE k.fan_passed < f.clock - %(passed_over)s AND key_id = k.key_id AND waiting
-       AND since < f.clock - %(passed_over)s AND NOT lanes && f.closed
-       AND own.room <= 0 AND own.beyond > 0
+     WHERE own.room <= 0 AND own.beyond > 0
      ORDER BY since
      LIMIT 1)) AS s
 ), best AS MATERIALIZED (
