@@ -93,9 +93,9 @@ class UsageRow(SQLModel, table=True):
     of them whose parent is or was sync. `turn` and `sync_turn` are when it was last claimed from,
     `fan_turn` and `fan_served` when it was last looked at and fanned out, `fan_passed` when it last
     had a parent leave past the windows of full lanes; `fanned` and `claimed` count picks, of which
-    every tenth is the oldest. `drained` and `ended` are the decayed counts
-    behind the rates of parents that leave the queue and of children that end; `busy` and `spent`
-    are the decayed seconds that its children were running and that its attempts took which are
+    every tenth is the oldest. `drained` and `ended` are the decayed counts behind the rates of
+    parents that leave the queue and of children that end; `busy` and `spent` are the decayed
+    seconds that its children were running and that its attempts took which are
     over, as of `busy_at`. `promised` and `sync_promised` are until when the places that will be
     free are promised to callers who were refused. `open` and `able` are what fan-out and claim look
     for.

@@ -15,7 +15,7 @@ LOCK_ID = 7_201_002
 LOOK_KEYS = 200
 """Keys looked at in one round, those not looked at for longest first."""
 LOOK_STRANDS = 200
-"""Strands of one key looked at in one round, best first."""
+"""Strands of one key that have room looked at in one round, best first."""
 LOOK_COMPARED = 30
 """Lanes without room that strands are compared with before the room in their own is looked at."""
 LOOK_PARENTS = 200

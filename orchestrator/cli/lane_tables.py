@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 NUMBERS = frozenset({"Running", "Queued", "Configured", "Limit", "Adaptive", "Jobs"})
 NONE = "-"
 SYNC_PLACE_FROM = 4
+"""In lanes of so many places async work leaves one to sync calls, as the claim has it."""
 REASONS = {"breaker_open": "breaker open", "lane_paused": "paused"}
 
 
@@ -62,7 +63,7 @@ def _stops(lane: LaneView, unserved: Collection[str]) -> Iterable[str]:
 
 
 def _limits(lane: LaneView) -> Iterable[str]:
-    """Why no more starts: of four places async work leaves one to those who wait for an answer."""
+    """Why no more starts."""
     if lane.limit is not None and lane.limit < lane.concurrency:
         yield f"limited to {lane.limit:,} at once"
     if lane.adaptive_limit < lane.concurrency:

@@ -15,7 +15,7 @@ class Place(NamedTuple):
     country: str
 
 
-# Nothing ever started in a new lane: its bucket is full (`domain.lanes.capacity`).
+# Nothing ever started in a new lane: its bucket is as full as it gets (`domain.lanes.capacity`).
 MAKE = """
 WITH made AS (
   INSERT INTO lane (surface, country, concurrency, rate)
@@ -27,7 +27,7 @@ WITH made AS (
   RETURNING id, rate
 )
 INSERT INTO lane_pace (lane_id, tokens, filled_at)
-SELECT id, greatest(1, rate * 0.75), extract(epoch FROM clock_timestamp())
+SELECT id, pace_tokens(rate, 'infinity', 0, 0), extract(epoch FROM clock_timestamp())
 FROM made
 WHERE rate IS NOT NULL
 """
