@@ -7,46 +7,42 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from orchestrator.settings import Settings
+from orchestrator import poolers
+from orchestrator.pools import Pool
+from orchestrator.store import nodes
 
 CONNECT_SECONDS = 5
-OPTIONS = "-c jit=off -c plan_cache_mode=force_generic_plan"
-"""Our statements are short, many and prepared: each is planned once and never compiled.
+SILENCE_MS = 5_000
+"""What was sent and is not acknowledged for so long was sent into the void.
 
-Planning a claim anew costs more than running it; plan tests hold the generic plans to the indexes.
+Without it a statement under way when a host or a network vanishes waits for a quarter of an hour:
+keepalives are for connections that idle. A limit on the statement itself would not reach the server
+through a pooler, nor come back from one that is gone, and would make of slowness an outage.
 """
 
 
-def options(settings: Settings) -> dict[str, Any]:
+def options() -> dict[str, Any]:
     """How every connection is opened.
 
-    Beside a pooler (`PARALLAX_LISTEN_URL` set) statements are not prepared, the next one may meet
-    another server connection, and no start-up options are sent. Half-open connections are noticed
-    by keepalives.
+    Perhaps to a pooler: nothing is prepared, and nothing asked for at the start, before
+    `poolers.furnish` has found the server itself. Half-open connections are noticed by keepalives.
     """
-    direct: dict[str, Any] = {} if settings.listen_url else {"options": OPTIONS}
-    return direct | {
+    return {
         "autocommit": True,
         "connect_timeout": CONNECT_SECONDS,
-        "prepare_threshold": None if settings.listen_url else 5,
-        "application_name": "parallax",
+        "prepare_threshold": None,
+        "application_name": nodes.session_name(),
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
+        "tcp_user_timeout": SILENCE_MS,
+        "target_session_attrs": "read-write",
     }
 
 
-def pool(settings: Settings, url: str, *, most: int, name: str) -> AsyncConnectionPool:
+def pool(url: str, *, most: int, name: str) -> Pool:
     """A pool that is not open yet, of at most `most` connections; broken ones are replaced."""
-    return AsyncConnectionPool(
-        url,
-        kwargs=options(settings),
-        min_size=1,
-        max_size=most,
-        timeout=CONNECT_SECONDS,
-        open=False,
-        name=name,
-    )
+    return Pool(url, kwargs=options(), most=most, seconds=CONNECT_SECONDS, name=name)
 
 
 @asynccontextmanager
@@ -63,8 +59,9 @@ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
 
 
 @asynccontextmanager
-async def connect(settings: Settings, url: str) -> AsyncIterator[AsyncConnection]:
+async def connect(url: str) -> AsyncIterator[AsyncConnection]:
     """One connection of its own, in autocommit."""
-    connection = await AsyncConnection.connect(url, **options(settings))
+    connection = await AsyncConnection.connect(url, **options())
     async with connection:
+        await poolers.furnish(connection)
         yield connection

@@ -17,8 +17,6 @@ from orchestrator.store.nodes import NewNode
 BEAT_SECONDS = 2.0
 FRESH_SECONDS = 8.0
 """Without a beat for this long a node starts nothing new; after ten others take its children."""
-STEADY_SECONDS = nodes.DEAD_AFTER_SECONDS
-"""A rescuer judges only when its own connection has been good for this long."""
 
 _log = structlog.get_logger()
 
@@ -36,7 +34,7 @@ class Heartbeat:
         self._tried = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        self._last_good = self._good_since = time.monotonic()
+        self._last_good = time.monotonic()
 
     @property
     def node_id(self) -> int:
@@ -49,11 +47,6 @@ class Heartbeat:
     def fresh(self) -> bool:
         """True while this node may start children."""
         return time.monotonic() - self._last_good < FRESH_SECONDS
-
-    @property
-    def steady(self) -> bool:
-        """True while this node may judge others: its own connection has been good long enough."""
-        return self.fresh and time.monotonic() - self._good_since >= STEADY_SECONDS
 
     def start(self) -> None:
         """Begin to beat. A node that has no id yet is entered first."""
@@ -72,14 +65,13 @@ class Heartbeat:
         while not self._stopping.is_set():
             try:
                 self._beat_on()
-            except psycopg.Error as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, to fall silent is worse
                 self._tried.set()
                 _log.warning("heartbeat.failed", node=self._node_id, error=type(error).__name__)
                 self._stopping.wait(0.5)
 
     def _beat_on(self) -> None:
         with psycopg.connect(self._url, **self._options) as connection:
-            self._good_since = time.monotonic()
             if self._node_id is None:
                 self._node_id = nodes.enter(connection, self._node)
             while not self._stopping.is_set():

@@ -8,7 +8,8 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from orchestrator.patience import backoff
+from orchestrator import poolers
+from orchestrator.patience import DATABASE_AWAY, backoff
 
 _log = structlog.get_logger()
 
@@ -19,13 +20,16 @@ async def listen(
     """Call a channel's function with the payload of each notification, until cancelled.
 
     Reconnects by itself; after each connect every function is called with '': something may have
-    been missed.
+    been missed. Ends at once where a pooler lets nothing through: then polling alone works.
     """
     failures = 0
     while True:
         try:
             connection = await psycopg.AsyncConnection.connect(url, **options)
             async with connection:
+                if not await poolers.furnish(connection):
+                    _log.info("listener.deaf", why="a pooler; PARALLAX_LISTEN_URL goes round it")
+                    return
                 for channel in heard:
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
                 failures = 0
@@ -33,7 +37,7 @@ async def listen(
                     hear("")
                 async for notification in connection.notifies():
                     heard[notification.channel](notification.payload)
-        except psycopg.OperationalError as error:
+        except DATABASE_AWAY as error:
             failures += 1
             _log.warning("listener.lost", error=type(error).__name__)
             await asyncio.sleep(backoff(failures))

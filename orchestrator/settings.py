@@ -5,13 +5,29 @@ from typing import Annotated, Literal
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BeforeValidator, ByteSize, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from orchestrator import durations
 from orchestrator.errors import ConfigError
 
 Seconds = Annotated[float, Field(ge=0)]
+DAY = 86_400.0
+
+
+def _kept(written: object) -> float:
+    try:
+        seconds = durations.seconds(written)
+    except ValueError:
+        seconds = 0.0
+    if not DAY <= seconds <= 10_000 * DAY:
+        raise ValueError('a duration from "24h" to "10000d"')
+    return seconds
+
+
+Retention = Annotated[float, BeforeValidator(_kept)]
+"""Seconds, at least a day's: for so long an idempotency key is promised to be known."""
 DatabaseUrl = Annotated[str | None, Field(repr=False)]
 """It may hold a password: no `repr` shows it, and no message repeats it."""
 
@@ -19,6 +35,9 @@ DatabaseUrl = Annotated[str | None, Field(repr=False)]
 def default_data_dir() -> Path:
     """Where the embedded database lives without `PARALLAX_DATA_DIR`."""
     return Path.home() / ".local" / "share" / "parallax"
+
+
+LEAST_MEMORY_BYTES = 256 * 1024 * 1024
 
 
 class Settings(BaseSettings):
@@ -40,6 +59,8 @@ class Settings(BaseSettings):
     sync_wait: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     sync_wait_max: Annotated[float, Field(ge=1, le=86_400)] = 300.0
     drain_seconds: Seconds = 30.0
+    retention: Retention = 7 * DAY
+    worker_memory: Annotated[ByteSize, Field(ge=LEAST_MEMORY_BYTES)] | None = None
     metrics_public: bool = False
     log: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

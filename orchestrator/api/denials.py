@@ -4,7 +4,7 @@ from admission.deciding import Overpriced
 from admission.policy import retry_after
 from admission.refusals import Refusal, RefusalCode
 from orchestrator.api.codes import Code
-from orchestrator.api.problems import Problem
+from orchestrator.api.problems import Problem, unavailable
 from orchestrator.domain import ids
 from orchestrator.domain.envelope import Wire
 from orchestrator.submission import Conflict
@@ -36,6 +36,15 @@ def timed_out(job: str) -> Problem:
     )
     headers = ((b"location", f"/v1/jobs/{job}".encode()),)
     return Problem(Code.SURFACE_TIMEOUT, message, Outlived(job_id=job), headers)
+
+
+def unread(job: str) -> Problem:
+    """A sync call whose job is stored and cannot be read: the database is away."""
+    message = (
+        "The job is stored and goes on; it cannot be read at the moment. Retry with the same"
+        " idempotency key or read Location; a plain retry makes a second job."
+    )
+    return unavailable(message)._replace(details=Outlived(job_id=job))
 
 
 def conflict(job: str) -> Problem:

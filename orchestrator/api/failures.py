@@ -12,14 +12,12 @@ from litestar.exceptions import (
     NotFoundException,
 )
 from litestar.types import ExceptionHandlersMap
-from psycopg import OperationalError
-from psycopg.errors import ReadOnlySqlTransaction
 
 from admission.batches import ClosedError
 from orchestrator.api import problems
 from orchestrator.api.problems import Problem
 from orchestrator.api.stamps import request_id
-from orchestrator.errors import DatabaseUnavailableError
+from orchestrator.patience import DATABASE_AWAY
 
 AnyRequest = Request[Any, Any, Any]
 log = structlog.get_logger()
@@ -80,9 +78,7 @@ HANDLERS: ExceptionHandlersMap = {
     NotFoundException: not_found,
     MethodNotAllowedException: method_not_allowed,
     HTTPException: malformed,
-    OperationalError: database_away,
-    ReadOnlySqlTransaction: database_away,  # a standby, for a moment, or a full disk
+    **dict.fromkeys(DATABASE_AWAY, database_away),
     ClosedError: shutting_down,
-    DatabaseUnavailableError: database_away,
     Exception: surprise,
 }

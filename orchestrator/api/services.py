@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import anyio
-import psycopg
 from anyio import to_thread
 from litestar import Litestar
 from litestar.types import Scope
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from admission.book import Book
 from admission.keys import Key
@@ -27,8 +26,8 @@ from orchestrator.api.catalogue import Catalogue
 from orchestrator.api.looking import Job, Looking
 from orchestrator.api.traffic import Traffic
 from orchestrator.domain.documents import JobRead
-from orchestrator.errors import DatabaseUnavailableError
 from orchestrator.heartbeat import Heartbeat
+from orchestrator.patience import DATABASE_AWAY
 from orchestrator.settings import Settings
 from orchestrator.store import nodes
 from orchestrator.store.nodes import NewNode
@@ -101,8 +100,8 @@ class Services:
 async def opened(settings: Settings, url: str, *, traffic: Traffic) -> AsyncIterator[Services]:
     """The services of a living application; what was submitted is finished before they close."""
     async with (
-        db.pool(settings, url, most=MOST_CONNECTIONS, name="api") as pool,
-        _present(settings, url, pool) as presence,
+        db.pool(url, most=MOST_CONNECTIONS, name="api") as pool,
+        _present(url, pool) as presence,
     ):
         pace = Pace()
         submitter = Submitter(pool, pace=pace)
@@ -114,7 +113,7 @@ async def opened(settings: Settings, url: str, *, traffic: Traffic) -> AsyncIter
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(submitter.run)
             tasks.start_soon(rates.run)
-            tasks.start_soon(waits.run, settings.listen_url or url, db.options(settings))
+            tasks.start_soon(waits.run, settings.listen_url or url, db.options())
             tasks.start_soon(watchers.run)
             tasks.start_soon(jobs.run)
             tasks.start_soon(snapshots.run)
@@ -142,19 +141,17 @@ async def opened(settings: Settings, url: str, *, traffic: Traffic) -> AsyncIter
 
 
 @asynccontextmanager
-async def _present(
-    settings: Settings, url: str, pool: AsyncConnectionPool
-) -> AsyncIterator[Heartbeat]:
+async def _present(url: str, pool: AsyncConnectionPool) -> AsyncIterator[Heartbeat]:
     """This process among the nodes, for as long as it lives; it starts without its database too."""
-    node = NewNode(socket.gethostname(), os.getpid(), kind="api")
-    presence = Heartbeat(url, db.options(settings), node)
+    node = NewNode(socket.gethostname(), os.getpid(), kind="api", session=nodes.session_name())
+    presence = Heartbeat(url, db.options(), node)
     presence.start()
     try:
         await to_thread.run_sync(presence.tried)
         yield presence
     finally:
         await to_thread.run_sync(presence.stop)
-        with suppress(psycopg.Error, PoolTimeout, DatabaseUnavailableError):
+        with suppress(*DATABASE_AWAY):
             async with pool.connection(LEAVE_SECONDS) as connection:
                 await nodes.leave(connection, presence.node_id)
 

@@ -44,7 +44,7 @@ async def connected(settings: Settings | None = None) -> AsyncIterator[AsyncConn
     """A connection to a prepared database, in autocommit; the settings are the environment's."""
     with prepared(settings or load()) as here:
         try:
-            async with db.connect(here.settings, str(here.settings.database_url)) as connection:
+            async with db.connect(str(here.settings.database_url)) as connection:
                 yield connection
         except OperationalError as error:
             reason = str(error).partition("\n")[0]

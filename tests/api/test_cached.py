@@ -69,3 +69,24 @@ async def test_a_loader_that_fails_leaves_the_next_caller_to_try():
     with pytest.raises(ConnectionError):
         await cached.get("k", fail)
     assert await cached.get("k", Source("v").load) == "v"
+
+
+async def test_those_who_wait_for_a_load_that_fails_fail_with_it(anyio_backend):
+    """A crowd is not held for one time-out after the other; whoever comes later tries anew."""
+    cached, source, failed = Cached(seconds=60, largest=9), Source("v"), []
+
+    async def fail():
+        await source.load()
+        raise OSError("away")
+
+    async def caller():
+        try:
+            await cached.get("k", fail)
+        except OSError as error:
+            failed.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(caller)
+    assert (len(failed), source.asked) == (50, 1)
+    assert await cached.get("k", source.load) == "v"

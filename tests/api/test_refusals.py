@@ -238,39 +238,6 @@ async def test_unknown_query_parameters_of_a_read_are_ignored(client):
     assert (await client.get("/v1/async/status?pretty=1&x=%ff")).status_code == 200
 
 
-async def test_a_lost_database_connection_is_a_503_and_the_next_request_is_served(
-    client, connection
-):
-    """SERVICE_UNAVAILABLE with Retry-After, not a 500; the pool mends itself."""
-    assert (await client.get("/v1/async/status")).status_code == 200
-    await connection.execute(
-        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    with capture_logs() as logs:
-        answer = await client.get("/v1/async/status")
-    assert answer.status_code == 503
-    assert answer.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
-    assert 1 <= int(answer.headers["Retry-After"]) <= 60
-    assert [entry["event"] for entry in logs] == ["request.unserved"]
-    assert (await client.get("/v1/async/status")).status_code == 200
-
-
-async def test_a_database_that_only_reads_is_a_503(client, connection):
-    """A standby that was asked to write is the database's bad day, not this server's: come back."""
-    name = connection.info.dbname
-    await connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-    await connection.execute(
-        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    await client.get("/v1/async/status")  # the pool mends itself, read-only now
-    answer = await client.post("/v1/search", json=BODY)
-    assert answer.status_code == 503
-    assert answer.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
-    assert "Retry-After" in answer.headers
-
-
 async def test_health_says_503_while_the_database_is_away(anyio_backend):
     """A server without its database starts, lives, and says so."""
     app = create_app(Settings(database_url="postgresql://nobody@127.0.0.1:1/none"))

@@ -3,6 +3,7 @@
 import pytest
 
 from orchestrator import settings
+from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings
 
 LIMITS = {
@@ -12,6 +13,7 @@ LIMITS = {
     "PARALLAX_SYNC_WAIT": (60, "1.5", 1.5),
     "PARALLAX_SYNC_WAIT_MAX": (300, "9", 9),
     "PARALLAX_DRAIN_SECONDS": (30, "2", 2),
+    "PARALLAX_RETENTION": (7 * 86400, "36h", 36 * 3600),
     "PARALLAX_HOST": ("127.0.0.1", "::1", "::1"),
     "PARALLAX_PORT": (8080, "0", 0),
 }
@@ -24,3 +26,11 @@ def test_each_setting_has_its_name_and_its_default(monkeypatch, name, default, s
     assert getattr(Settings(), field) == default
     monkeypatch.setenv(name, said)
     assert getattr(settings.load(), field) == meant
+
+
+@pytest.mark.parametrize("said", ["23h", "0d", "a week", "604800", "99999d", ""])
+def test_a_retention_is_a_duration_of_at_least_a_day(monkeypatch, said):
+    """An idempotency key is promised to be known for 24 hours; the message says how to write it."""
+    monkeypatch.setenv("PARALLAX_RETENTION", said)
+    with pytest.raises(ConfigError, match='PARALLAX_RETENTION: a duration from "24h" to'):
+        settings.load()

@@ -54,7 +54,9 @@ def _config(connection: Connection) -> Config:
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
     engine = create_engine(
-        "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(url, prepare_threshold=None),  # there may be a pooler
+        poolclass=NullPool,
     )
     try:
         with engine.begin() as connection:

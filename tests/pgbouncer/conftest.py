@@ -1,0 +1,46 @@
+import os
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from tests.e2e import upstream as upstreams
+from tests.e2e.upstream import Upstream
+from tests.pgbouncer.bouncing import PROGRAM, Bouncer
+
+
+@pytest.fixture(scope="module")
+def bouncer(server) -> Iterator[Bouncer]:
+    """PgBouncer before every database of the server."""
+    if PROGRAM is None:
+        pytest.skip("there is no pgbouncer here (on Debian: apt install pgbouncer)")
+    with tempfile.TemporaryDirectory(prefix="b-") as directory:  # short: a socket lives in it
+        made = Bouncer(Path(directory), server("postgres"))
+        made.start()
+        yield made
+        made.stop()
+
+
+@pytest.fixture
+def pooled(bouncer, database) -> str:
+    """The URL of this test's database, through PgBouncer."""
+    return bouncer.url(database)
+
+
+@pytest.fixture(scope="module")
+def empty(server, maintenance) -> Iterator[str]:
+    """The URL of a database without a schema, for all tests of a module."""
+    name = f"{Path(os.environ['TMPDIR']).name.replace('-', '_')}_{secrets.token_hex(4)}"
+    maintenance.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    yield server(name)
+    maintenance.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="module")
+async def upstream(anyio_backend) -> AsyncIterator[Upstream]:
+    """What the surface `site` calls; it holds back what a test says."""
+    async with upstreams.serving() as made:
+        yield made
