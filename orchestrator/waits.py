@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
-from admission.batches import Batcher
+from admission.batches import Batcher, ClosedError
 from orchestrator import listener, notify
 from orchestrator.patience import DATABASE_AWAY
 from orchestrator.store import waits
@@ -60,6 +60,11 @@ class Waits:
     def __len__(self) -> int:
         return sum(map(len, self._held.values()))
 
+    @property
+    def released(self) -> bool:
+        """Whether nobody waits here any more: this process is leaving."""
+        return self._released
+
     def expect(self, parent: UUID) -> Wait:
         """Hold a request until this parent, which may not be stored yet, ends."""
         wait = Wait(parent)
@@ -84,7 +89,11 @@ class Waits:
     def leave(self, wait: Wait) -> asyncio.Future[None]:
         """Give the place back; awaiting says that it is free. The last to leave detaches."""
         self.drop(wait)
-        left = self._leaving.put(wait.id)
+        try:
+            left = self._leaving.put(wait.id)
+        except ClosedError:  # the rows of a node that has left count for nothing
+            left = asyncio.get_running_loop().create_future()
+            left.set_result(None)
         left.add_done_callback(_seen)
         return left
 

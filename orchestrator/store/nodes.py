@@ -1,7 +1,10 @@
 """Nodes: live processes and their heartbeats. The database's clock says who is alive."""
 
+import os
+import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from psycopg import AsyncConnection, Connection
@@ -10,18 +13,29 @@ from psycopg.rows import class_row
 from orchestrator.store import plans
 
 Kind = Literal["worker", "api"]
+LONG_SECONDS = 4.0
+"""No transaction of a process that is well takes so long."""
+LATE_SECONDS = 4.0
+"""A heartbeat this long after the last is late: the database was away, or its clock was set.
+
+Others were perhaps kept from beating for as long, and need a few seconds more to come back.
+"""
 DEAD_AFTER_SECONDS = 10.0
 """A node without a heartbeat for this long is dead, and its children are anybody's."""
 
 
 class NewNode(NamedTuple):
-    """A process as it introduces itself; an API process serves no surfaces and has no slots."""
+    """A process as it introduces itself; an API process serves no surfaces and has no slots.
+
+    `session` is what its sessions are called.
+    """
 
     host: str
     pid: int
     slots: int = 0
     surfaces: Sequence[str] = ()
     kind: Kind = "worker"
+    session: str = ""
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -29,9 +43,15 @@ class NewNode(NamedTuple):
         return {**self._asdict(), "surfaces": list(self.surfaces)}
 
 
+@cache
+def session_name() -> str:
+    """What the sessions of this process are called (`application_name`), and of no other ever."""
+    return f"parallax {os.getpid()} {secrets.token_hex(8)}"
+
+
 REGISTER = """
-INSERT INTO node (kind, host, pid, slots, surfaces)
-VALUES (%(kind)s, %(host)s, %(pid)s, %(slots)s, %(surfaces)s)
+INSERT INTO node (kind, host, pid, slots, surfaces, session)
+VALUES (%(kind)s, %(host)s, %(pid)s, %(slots)s, %(surfaces)s, %(session)s)
 RETURNING id
 """
 
@@ -51,15 +71,19 @@ def enter(connection: Connection, node: NewNode) -> int:
 
 
 BEAT = """
-INSERT INTO node (id, kind, host, pid, slots, surfaces)
-VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s, %(slots)s, %(surfaces)s)
-ON CONFLICT (id) DO UPDATE SET heartbeat_at = now()
+INSERT INTO node (id, kind, host, pid, slots, surfaces, session)
+VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s, %(slots)s, %(surfaces)s, %(session)s)
+ON CONFLICT (id) DO UPDATE SET
+  heartbeat_at = now(),
+  good_since = CASE
+    WHEN now() BETWEEN node.heartbeat_at AND node.heartbeat_at + %(late)s * interval '1 second'
+    THEN node.good_since ELSE now() END
 """
 
 
 def beat(connection: Connection, node_id: int, node: NewNode) -> None:
     """One heartbeat; it brings back the row of a node that was given up as dead."""
-    connection.execute(BEAT, {"id": node_id, **node.columns})
+    connection.execute(BEAT, {"id": node_id, "late": LATE_SECONDS, **node.columns})
 
 
 LEAVE = """
@@ -70,6 +94,28 @@ DELETE FROM node WHERE id = %(id)s
 async def leave(connection: AsyncConnection, node_id: int) -> None:
     """A node that has given everything back is gone."""
     await connection.execute(LEAVE, {"id": node_id})
+
+
+STEADY = """
+SELECT EXISTS (
+    SELECT FROM node
+    WHERE id = %(id)s AND heartbeat_at > now() - %(dead)s * interval '1 second')
+  AND EXISTS (
+    SELECT FROM node
+    WHERE heartbeat_at BETWEEN now() - %(late)s * interval '1 second' AND now()
+      AND good_since <= now() - %(dead)s * interval '1 second')
+"""
+
+
+async def steady(connection: AsyncConnection, node_id: int) -> bool:
+    """Whether this node may judge others: it lives, and somebody has long beaten in time.
+
+    Then the database was there for whoever lives, and nobody set its clock. Who judges does so in
+    the same transaction, as of the same moment.
+    """
+    named = {"id": node_id, "dead": DEAD_AFTER_SECONDS, "late": LATE_SECONDS}
+    row = await (await connection.execute(STEADY, named)).fetchone()
+    return bool(row and row[0])
 
 
 SERVING = """
@@ -117,6 +163,38 @@ async def all_nodes(connection: AsyncConnection) -> list[NodeRow]:
     await connection.execute(plans.PROBE)
     cursor = connection.cursor(row_factory=class_row(NodeRow))
     return await (await cursor.execute(ALL, {"dead": DEAD_AFTER_SECONDS})).fetchall()
+
+
+# A process that stands still in the middle of a transaction holds its locks, perhaps that of the
+# claim. No time-out of the server ends that: to it a session in a pipeline is never idle.
+CUT_OFF = """
+SELECT count(pg_terminate_backend(a.pid))::int
+FROM node n
+JOIN pg_stat_activity a ON a.application_name = n.session AND n.session <> ''
+WHERE CASE WHEN %(node)s::int IS NULL THEN n.heartbeat_at < now() - %(dead)s * interval '1 second'
+           ELSE n.id = %(node)s END
+  AND a.datname = current_database() AND a.usename = current_user AND a.pid <> pg_backend_pid()
+  AND a.xact_start < now() - %(long)s * interval '1 second'
+"""
+
+
+async def cut_off_dead(connection: AsyncConnection) -> int:
+    """End the transactions of dead nodes that stand still; how many there were.
+
+    To be asked where `steady` has said that the dead are known.
+    """
+    row = await (await connection.execute(CUT_OFF, _cut_off(None))).fetchone()
+    return int(row[0]) if row else 0
+
+
+def cut_off(connection: Connection, node_id: int) -> int:
+    """As `cut_off_dead`, of this node alone; for a thread of it that sees that it stands still."""
+    row = connection.execute(CUT_OFF, _cut_off(node_id)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _cut_off(node_id: int | None) -> dict[str, Any]:
+    return {"node": node_id, "dead": DEAD_AFTER_SECONDS, "long": LONG_SECONDS}
 
 
 BURY = """

@@ -12,6 +12,7 @@ from tests.bench import (
     flat,
     floor,
     lanes,
+    pruning,
     report,
     snapshot,
     starts,
@@ -37,6 +38,7 @@ BENCHES = {
     "fairness": fairness.run,
     "dead": dead.run,
     "wide": wide.run,
+    "pruning": pruning.run,
     "starts": starts.run,
     "flat": flat.run,
 }

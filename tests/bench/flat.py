@@ -17,7 +17,6 @@ import psycopg
 
 from orchestrator import db, snapshot
 from orchestrator.fanout import fan_out
-from orchestrator.settings import Settings
 from orchestrator.store import children, counters
 from orchestrator.store.children import Completed, Fence
 from tests.bench import stack
@@ -160,7 +159,7 @@ async def _measured(*where: tuple[str, Size], rounds: int) -> list[Row]:
     async with AsyncExitStack() as connections:
         places = []
         for url, size in where:
-            connecting = psycopg.AsyncConnection.connect(url, **db.options(Settings()))
+            connecting = psycopg.AsyncConnection.connect(url, **db.options())
             places.append(Place(await connections.enter_async_context(await connecting), size))
             await places[-1].fill(min(RUNNING, 2 * where[0][1].keys))
         assert not await counters.differences(places[0].connection)

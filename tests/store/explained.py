@@ -29,6 +29,7 @@ from orchestrator.store import (
     group_results,
     nodes,
     plans,
+    pruning,
     standing,
     strands,
 )
@@ -149,6 +150,10 @@ STATEMENTS = {
         Statement("release_next", delays.NEXT, plans.IN_ORDER),
         Statement("retry_cells", CELLS, plans.PROBE),
         Statement("erase", ERASE, plans.PROBE),
+        Statement("prune_pick", pruning.PICK, plans.IN_ORDER),
+        Statement("prune_children", pruning.CHILDREN, plans.IN_ORDER),
+        Statement("prune_parents", pruning.PARENTS, plans.IN_ORDER),
+        Statement("prune_actions", pruning.ACTIONS, None),
         Statement("group_take", group_actions.TAKE, plans.IN_ORDER),
         Statement("group_call_off", group_actions.CALL_OFF, plans.PROBE),
         Statement("group_live", group_actions.LIVE, plans.IN_ORDER),
@@ -177,6 +182,7 @@ MOST = 300
 PARENTS = 50
 BATCH = 200
 WAITS = 40
+PRUNED = 100
 
 
 def arguments(session: psycopg.Connection) -> dict[str, Any]:
@@ -234,6 +240,10 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         "release_next": {},
         "retry_cells": {"parent": one and one[0], "statuses": ["failed"], "ordinal": None},
         "erase": {"parent": one and one[0]},
+        "prune_pick": {"retention": 86_400, "parents": PRUNED, "cells": 4_000},
+        "prune_children": {"parents": ids or []},
+        "prune_parents": {"parents": ids or []},
+        "prune_actions": {"retention": 86_400, "most": MOST},
         "group_take": {},
         "group_call_off": group,
         "group_live": group,

@@ -34,6 +34,8 @@ from tests.store.mutating import (
     usage_last,
 )
 from tests.store.mutations_lanes import LANES
+from tests.store.mutations_liveness import LIVENESS
+from tests.store.mutations_pruning import PRUNING
 from tests.store.mutations_steering import STEER
 from tests.store.mutations_sync import SYNC
 
@@ -244,7 +246,7 @@ MUTATIONS = (
 
 def main(words: list[str]) -> int:
     """Print guard and test, one line each."""
-    every = MUTATIONS + SYNC + STEER + LANES
+    every = MUTATIONS + SYNC + STEER + LANES + PRUNING + LIVENESS
     chosen = [m for m in every if not words or any(word in m.guard for word in words)]
     unnoticed = 0
     with (

@@ -7,6 +7,7 @@ from orchestrator.domain.lanes import LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, STRI
 from orchestrator.fanout import fan_out
 from orchestrator.store import children
 from orchestrator.store.children import Failed, Outcome
+from orchestrator.store.children.rescue import LOST_LIMIT
 from tests import factories
 
 pytestmark = pytest.mark.anyio
@@ -202,7 +203,8 @@ async def test_a_child_lost_with_its_node_is_not_the_lanes_fault(connection, ben
     """A rescue neither adds to the row nor ends it."""
     await bench.fail(5)
     await factories.claim(connection, by=4711, slots=30)
-    await connection.execute("UPDATE child SET lost = 2 WHERE state = 'processing' AND ordinal = 1")
+    first = "UPDATE child SET lost = %s WHERE state = 'processing' AND ordinal = 1"
+    await connection.execute(first, [LOST_LIMIT - 1])
     async with connection.transaction():
         assert (await children.rescue(connection)).failed == 30
     assert await bench.said() == (5, None)

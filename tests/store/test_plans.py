@@ -14,7 +14,7 @@ from psycopg import sql
 
 from orchestrator.domain import ids
 from orchestrator.fanout import fan_out
-from orchestrator.store import children, waits
+from orchestrator.store import children, pruning, waits
 from orchestrator.store.children import Fence, GivenBack
 from tests import factories
 from tests.store import explained
@@ -34,12 +34,13 @@ SEED = (
        VALUES ('s1', 'DE', 2000, now())""",
     """INSERT INTO node (host, pid, slots, surfaces)
        SELECT 'h', 1, 9, '{}' FROM generate_series(1, 5)""",
-    """INSERT INTO parent (id, key_id, state, priority, lanes, total, done, payload)
+    """INSERT INTO parent (id, key_id, state, priority, lanes, total, done, payload, finished_at)
        SELECT lpad(to_hex(n), 32, '0')::uuid, n % 300 + 1,
               CASE WHEN n <= 5000 THEN 'completed' WHEN n <= 5300 THEN 'processing'
                    ELSE 'queued' END,
               n % 10 + 1, (SELECT array_agg(l) FROM generate_series(1, 20) l), 20,
-              CASE WHEN n <= 5000 THEN 20 ELSE 0 END, '{"query": "tea"}'
+              CASE WHEN n <= 5000 THEN 20 ELSE 0 END, '{"query": "tea"}',
+              CASE WHEN n <= 5000 THEN now() - n * interval '1 minute' END
        FROM generate_series(1, 11000) n""",
     """INSERT INTO parent (id, key_id, state, priority, lanes, total, payload, group_id, not_before,
                            deadline_at)
@@ -57,7 +58,8 @@ SEED = (
               CASE WHEN o > 17 THEN now() + (n - 5200) * interval '1 minute' END
        FROM generate_series(5001, 5300) n, generate_series(1, 20) o""",
     """INSERT INTO group_action (key_id, group_id, kind, statuses, finished_at)
-       SELECT 7, n % 5, 'retry', '{}', CASE WHEN n <= 2970 THEN now() END
+       SELECT 7, n % 5, 'retry', '{}',
+              CASE WHEN n <= 2970 THEN now() - n * interval '1 minute' END
        FROM generate_series(1, 3000) n""",
     """INSERT INTO group_action (key_id, group_id, kind, statuses) VALUES (7, 3, 'cancel', '{}')""",
     """INSERT INTO sync_wait (id, key_id, parent_id, node)
@@ -189,6 +191,10 @@ INDEXES = {
     "release_next": {"parent_delayed"},
     "retry_cells": {"parent_pkey", "child_pkey"},
     "erase": {"parent_pkey", "child_pkey"},
+    "prune_pick": {"parent_ended"},
+    "prune_children": {"child_pkey"},
+    "prune_parents": {"parent_pkey"},
+    "prune_actions": set(),
     "group_take": set(),
     "group_call_off": set(),
     "group_live": {"parent_grouped"},
@@ -259,6 +265,10 @@ BOUNDS = {
     ("release_next", "parent"): 1,
     ("retry_cells", "child"): 20,
     ("erase", "child"): 20,
+    ("prune_pick", "parent"): explained.PRUNED,
+    ("prune_children", "child"): 50 * 20,
+    ("prune_parents", "parent"): 50,
+    ("prune_actions", "group_action"): 2 * MOST,
     ("group_take", "group_action"): 1,
     ("group_call_off", "group_action"): 60,
     ("group_live", "parent"): MOST,
@@ -307,8 +317,9 @@ SETTINGS = "SELECT current_setting('enable_seqscan'), current_setting('enable_me
         children.rescue,
         lambda session: children.settle(session, [OUTCOME]),
         lambda session: waits.leave(session, [1]),
+        lambda session: pruning.prune(session, retention_seconds=0),
     ],
-    ids=["fan_out", "claim", "stage", "rescue", "settle", "leave"],
+    ids=["fan_out", "claim", "stage", "rescue", "settle", "leave", "prune"],
 )
 async def test_the_functions_run_under_the_settings_explained_here(connection, work):
     """The settings hold where the statement runs, and no longer than its transaction."""

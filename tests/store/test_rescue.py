@@ -2,7 +2,8 @@ import pytest
 
 from orchestrator.fanout import fan_out
 from orchestrator.store import children, nodes, parents
-from orchestrator.store.children import Rescued
+from orchestrator.store.children import SUSPECT_AFTER, Rescued
+from orchestrator.store.children.rescue import LOST_LIMIT
 from tests import factories
 
 pytestmark = pytest.mark.anyio
@@ -68,12 +69,13 @@ async def test_a_heartbeat_brings_a_node_back(connection, one_session):
     assert await nodes.serving(connection) == {factories.SURFACE: 1}
 
 
-async def test_a_child_lost_three_times_fails_and_ends_its_parent(connection, recounted):
-    """It may be what kills the workers: WORKER_LOST is its end."""
+async def test_a_child_lost_again_and_again_fails_and_ends_its_parent(connection, recounted):
+    """However it is run its workers die: WORKER_LOST. Each claim says how often it was lost."""
     parent, owner, _ = await held_by(connection, 1001)
-    for node in (1002, 1003):
+    for lost in range(1, LOST_LIMIT):
         assert await rescue(connection) == Rescued(1, 0, [])
-        assert len(await factories.claim(connection, by=node)) == 1
+        (child,) = await factories.claim(connection, by=1001 + lost)
+        assert child.lost == lost
     assert await rescue(connection) == Rescued(0, 1, [parent])
     row = await children.one(connection, parent, 1)
     assert row is not None
@@ -88,14 +90,29 @@ async def test_a_child_lost_three_times_fails_and_ends_its_parent(connection, re
     await recounted()
 
 
+async def test_who_is_blamed_is_a_suspect_once_it_is_lost(connection, one_session):
+    """A node that ends because of one child says so; another's claim changes nothing."""
+    _, _, (guilty, other) = await held_by(connection, 1001, 2)
+    children.blame(one_session, factories.fence(guilty))
+    children.blame(one_session, factories.fence(other)._replace(claim=other.claim + 1))
+    assert await rescue(connection) == Rescued(2, 0, [])
+    again = await factories.claim(connection, by=1002)
+    assert {child.ordinal: child.lost for child in again} == {
+        guilty.ordinal: SUSPECT_AFTER,
+        other.ordinal: 1,
+    }
+    children.blame(one_session, factories.fence(again[0]))
+    assert await factories.scalar(connection, "SELECT max(lost) FROM child") == SUSPECT_AFTER
+
+
 async def test_a_child_lost_for_good_shows_no_response_of_an_earlier_attempt(connection):
     """The upstream's code of a retry long ago is not the code of the lost attempt."""
     parent, _, (child,) = await held_by(connection, 1001)
     await factories.settle(connection, factories.retried(child))
     await children.stage(connection)
-    for node in (1002, 1003, 1004):
-        await factories.claim(connection, by=node)
-        await rescue(connection)
+    await connection.execute("UPDATE child SET lost = %s", [LOST_LIMIT - 1])
+    await factories.claim(connection, by=1002)
+    await rescue(connection)
     row = await children.one(connection, parent, 1)
     assert row is not None
     assert (str(row.state), row.response_code) == ("failed", None)
@@ -105,7 +122,8 @@ async def test_a_parent_with_completed_children_ends_partial_when_the_last_is_lo
     """What came home is kept."""
     parent, owner, claimed = await held_by(connection, 1001, 2)
     await factories.complete(connection, claimed[:1])
-    await connection.execute("UPDATE child SET lost = 2 WHERE state = 'processing'")
+    last = "UPDATE child SET lost = %s WHERE state = 'processing'"
+    await connection.execute(last, [LOST_LIMIT - 1])
     assert await rescue(connection) == Rescued(0, 1, [parent])
     ended = await parents.read(connection, key_id=owner.id, parent=parent)
     assert ended is not None

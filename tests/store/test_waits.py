@@ -7,6 +7,7 @@ from orchestrator import notify
 from orchestrator.domain import ids
 from orchestrator.fanout import fan_out
 from orchestrator.store import children, nodes, waits
+from orchestrator.store.children.rescue import LOST_LIMIT
 from tests import factories
 
 pytestmark = pytest.mark.anyio
@@ -268,7 +269,7 @@ async def test_the_end_of_a_parent_whose_worker_died_is_told(connection, hear):
     async with connection.transaction():
         await children.rescue(connection)
     assert await hear() == []
-    await connection.execute("UPDATE child SET lost = 2")
+    await connection.execute("UPDATE child SET lost = %s", [LOST_LIMIT - 1])
     await factories.claim(connection, by=4711)
     async with connection.transaction():
         assert (await children.rescue(connection)).parents == [parent]

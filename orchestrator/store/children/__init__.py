@@ -12,11 +12,12 @@ from orchestrator.store.children.outcomes import (
 )
 from orchestrator.store.children.pace import forget_turns, next_start
 from orchestrator.store.children.read import of, one, results, stopped
-from orchestrator.store.children.rescue import Rescued, rescue
+from orchestrator.store.children.rescue import SUSPECT_AFTER, Rescued, blame, rescue
 from orchestrator.store.children.settle import settle
 from orchestrator.store.children.stage import Staged, stage
 
 __all__ = [
+    "SUSPECT_AFTER",
     "Claimed",
     "Completed",
     "Failed",
@@ -27,6 +28,7 @@ __all__ = [
     "Retry",
     "Settled",
     "Staged",
+    "blame",
     "claim",
     "claimed",
     "forget_turns",

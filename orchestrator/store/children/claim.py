@@ -189,20 +189,22 @@ SET state = 'processing', node = %(node)s, claim = %(token)s, attempt = c.attemp
     claimed_at = now(), started_at = coalesce(c.started_at, now())
 FROM picked, server s
 WHERE c.parent_id = picked.parent_id AND c.ordinal = picked.ordinal
-RETURNING c.parent_id, c.ordinal, c.attempt, c.claim, s.clock - s.began AS waited
+RETURNING c.parent_id, c.ordinal, c.attempt, c.claim, c.lost, s.clock - s.began AS waited
 """
 
 
 class Claimed(NamedTuple):
     """A child handed to a node; `claim` is the token that fences everything done to it.
 
-    `waited` is how many seconds the claim waited for others before it was decided.
+    `lost`: how often it was lost with its node. `waited` is how many seconds the claim waited for
+    others before it was decided.
     """
 
     parent_id: UUID
     ordinal: int
     attempt: int
     claim: int
+    lost: int = 0
     waited: float = 0.0
 
 
@@ -227,7 +229,7 @@ async def claim(
 
 
 CLAIMED = """
-SELECT parent_id, ordinal, attempt, claim
+SELECT parent_id, ordinal, attempt, claim, lost
 FROM child
 WHERE state = 'processing' AND node = %(node)s AND claim = %(token)s
 """

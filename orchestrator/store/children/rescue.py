@@ -5,15 +5,35 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 
 from orchestrator import notify
 from orchestrator.domain.envelope import OVERDUE
 from orchestrator.store import plans, waits
+from orchestrator.store.children.outcomes import Fence
 from orchestrator.store.nodes import DEAD_AFTER_SECONDS
 
-LOST_LIMIT = 3
-"""A child lost with its node this often fails `WORKER_LOST`: it may be what kills them."""
+SUSPECT_AFTER = 2
+"""A child lost with its node this often is run in a process of its own: it may be what kills them.
+
+What becomes of it there is told by its node. So those lost for nothing are never failed here.
+"""
+LOST_LIMIT = 10
+"""A child lost this often fails `WORKER_LOST` all the same: its nodes die however it is run."""
+
+BLAME = """
+UPDATE child SET lost = greatest(lost, %(short)s)
+WHERE parent_id = %(parent_id)s AND ordinal = %(ordinal)s AND claim = %(claim)s
+"""
+
+
+def blame(connection: Connection, fence: Fence) -> None:
+    """Its node is about to end because of this child: once it is lost it is a suspect.
+
+    For a thread, with a connection of its own.
+    """
+    connection.execute(BLAME, {**fence._asdict(), "short": SUSPECT_AFTER - 1})
+
 
 RESCUE = """
 WITH dead AS MATERIALIZED (

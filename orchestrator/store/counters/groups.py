@@ -1,7 +1,8 @@
 """The trigger functions that count a group's parents by state and its cells by end.
 
-They run after the other counters of their table. Whatever changes them but an erasure holds the
-key's `usage` row, which is the mutex of its groups too.
+They run after the other counters of their table. Whoever changes them holds the key's `usage`
+row, which is the mutex of its groups too: erasures and pruning, which change nothing else that is
+counted, lock it for them.
 """
 
 # What one row of a parent, `p`, counts for in its group.

@@ -5,8 +5,10 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
+from admission import usage
+
 LOCK = """
-SELECT finished_at IS NOT NULL FROM parent
+SELECT finished_at IS NOT NULL, group_id IS NOT NULL FROM parent
 WHERE id = %(parent)s AND key_id = %(key)s
 FOR UPDATE
 """
@@ -35,5 +37,7 @@ async def erase(
         return None
     if not row[0]:
         return NotEnded()
+    if row[1]:  # its usage row is the mutex of its groups' counters
+        await usage.lock(connection, [key_id])
     await connection.execute(ERASE, named)
     return Erased()

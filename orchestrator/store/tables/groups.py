@@ -57,6 +57,7 @@ class GroupAction(SQLModel, table=True):
         CheckConstraint("kind IN ('cancel', 'retry')", name="group_action_kind"),
         Index("group_action_due", "retry_at", "id", postgresql_where=text("finished_at IS NULL")),
         Index("group_action_open", "group_id", postgresql_where=text("finished_at IS NULL")),
+        Index("group_action_done", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
 
     id: int = Field(sa_column=Column(Integer, Identity(), primary_key=True))

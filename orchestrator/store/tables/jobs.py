@@ -84,6 +84,7 @@ class Parent(SQLModel, table=True):
                 "deadline_at IS NOT NULL AND stop IS NULL AND finished_at IS NULL"
             ),
         ),
+        Index("parent_ended", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         {"postgresql_with": BUSY},
     )
 

@@ -89,7 +89,10 @@ class LaneTurn(SQLModel, table=True):
 
 
 class Node(SQLModel, table=True):
-    """A live process: its last heartbeat says until when it counts as alive."""
+    """A live process: its last heartbeat says until when it counts as alive.
+
+    Since `good_since` none of its heartbeats was late. Its sessions are called `session`.
+    """
 
     __tablename__ = "node"
     __table_args__ = (CheckConstraint("kind IN ('worker', 'api')", name="node_kind"),)
@@ -102,6 +105,8 @@ class Node(SQLModel, table=True):
     surfaces: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
     started_at: datetime = Field(sa_column=moment(nullable=False, now=True))
     heartbeat_at: datetime = Field(sa_column=moment(nullable=False, now=True))
+    good_since: datetime = Field(sa_column=moment(nullable=False, now=True))
+    session: str = Field(sa_column=Column(Text, nullable=False, server_default=""))
 
 
 class Surface(SQLModel, table=True):
