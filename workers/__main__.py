@@ -14,7 +14,7 @@ from orchestrator.configuration import Configuration
 from orchestrator.errors import BROKEN_CONFIGURATION, SUPERVISED, ConfigError, ParallaxError
 from orchestrator.garbage import spared
 from orchestrator.settings import Settings
-from workers import node
+from workers import captures, process
 from workers.adapters import discovery
 from workers.execution import Served
 from workers.shares import least
@@ -33,7 +33,9 @@ def main() -> int:
         _check(arguments.slots, served)
         spared()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(node.run(here, url, slots=arguments.slots, served=served))
+            runner.run(process.run(here, url, slots=arguments.slots, served=served))
+            if captures.abandoned():
+                os._exit(0)  # all is stored, and closing the loop would wait for them
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201 - for the person who started it
         return BROKEN_CONFIGURATION if SUPERVISED in os.environ else 1

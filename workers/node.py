@@ -1,66 +1,41 @@
-"""A node: one worker process, put together, kept alive and drained."""
+"""A node: the parts of a worker, put together, and drained."""
 
 import asyncio
-import os
-import signal
-import socket
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 
+import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
 from orchestrator import db, listener, notify
 from orchestrator.heartbeat import Heartbeat
 from orchestrator.settings import Settings
-from orchestrator.store import nodes, surfaces
+from orchestrator.store import children, nodes
 from orchestrator.store.children import Fence
-from orchestrator.store.nodes import NewNode
-from workers import loop
-from workers.adapters import discovery
+from workers import captures, loop, memory
 from workers.execution import Served
 from workers.loop import Role
+from workers.quarantine import Quarantine
 from workers.roles.dispatcher import Dispatcher
 from workers.roles.interrupter import Interrupter
+from workers.roles.pruner import Pruner
 from workers.roles.rescuer import Rescuer
 from workers.roles.runner import Runner
 from workers.roles.stager import Stager
 from workers.roles.steward import Steward
 from workers.settling import Settler
 from workers.shares import shares
+from workers.watchdog import Watchdog
 
-MOST_CONNECTIONS = 6
+MOST_ABANDONED = 50
+"""Tasks that ignore their cancellation; a worker with so many drains, for another to begin anew."""
+RENEW_SECONDS = 1.0
+APART_SECONDS = 5.0
+"""How long the watchdog waits for the database."""
 _log = structlog.get_logger()
-
-
-async def run(settings: Settings, url: str, *, slots: int, served: Mapping[str, Served]) -> None:
-    """Serve these surfaces until SIGTERM or SIGINT, then drain. A second signal ends it at once."""
-    stopping = asyncio.Event()
-    _on_signals(stopping)
-    try:
-        async with db.pool(settings, url, most=MOST_CONNECTIONS, name="worker") as pool:
-            node = NewNode(socket.gethostname(), os.getpid(), slots, tuple(served))
-            node_id = await _register(pool, node, served)
-            heartbeat = Heartbeat(url, db.options(settings), node, node_id=node_id)
-            heartbeat.start()
-            try:
-                _log.info("node.started", node=node_id, slots=slots, surfaces=len(served))
-                await Node(
-                    settings=settings,
-                    url=url,
-                    pool=pool,
-                    node_id=node_id,
-                    slots=slots,
-                    served=served,
-                    heartbeat=heartbeat,
-                ).run(stopping)
-            finally:
-                await asyncio.to_thread(heartbeat.stop)
-            async with pool.connection() as connection:
-                await nodes.leave(connection, node_id)
-            _log.info("node.left", node=node_id)
-    finally:
-        for surface in served.values():
-            await surface.adapter.close()
 
 
 class Node:
@@ -79,6 +54,14 @@ class Node:
     ) -> None:
         self._settings = settings
         self._url = url
+        self._options = db.options()
+        memory_bytes = settings.worker_memory or memory.allowed_bytes()
+        self._watchdog = Watchdog(
+            memory_bytes=memory_bytes,
+            release=lambda: self._apart(partial(nodes.cut_off, node_id=node_id)),
+            blame=self._blame,
+        )
+        self._quarantine = Quarantine(settings, memory_bytes=memory_bytes)
         self._captures = asyncio.TaskGroup()
         self._settler = Settler(pool, self._settled)
         self._runners = tuple(
@@ -90,6 +73,7 @@ class Node:
                 settler=self._settler,
                 tasks=self._captures,
                 may_start=lambda: heartbeat.fresh,
+                alone=self._quarantine.capture,
             )
             for share, surfaces in _shared(slots, served)
         )
@@ -97,25 +81,44 @@ class Node:
         self._stager = Stager(pool, ready=self._ready, released=self._dispatcher.wake.set)
         self._interrupter = Interrupter(pool, node=node_id, interrupt=self._interrupt)
         self._steward = Steward(pool)
-        self._rescuer = Rescuer(pool, steady=lambda: heartbeat.steady, ready=self._ready)
+        self._pruner = Pruner(pool, retention_seconds=settings.retention)
+        self._rescuer = Rescuer(pool, node=node_id, ready=self._ready)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping`, then drain: nothing claimed is left behind."""
-        roles: list[Role] = [*self._runners, self._dispatcher, self._stager]
-        roles += [self._interrupter, self._rescuer, self._steward]
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._settler.run())
-            listening = tasks.create_task(self._listen())
+            helping = [
+                tasks.create_task(self._watchdog.pulse()),
+                tasks.create_task(self._listen()),
+                tasks.create_task(self._renew(stopping)),
+                tasks.create_task(loop.run(self._interrupter, asyncio.Event())),
+            ]
             async with self._captures:
-                async with asyncio.TaskGroup() as loops:
-                    for role in roles:
-                        loops.create_task(loop.run(role, stopping))
-                    await stopping.wait()
-                    for role in roles:
-                        role.wake.set()
+                await self._work(stopping)
                 await self._drain()
             self._settler.close()
-            listening.cancel()
+            self._quarantine.close()
+            for task in helping:
+                task.cancel()
+
+    async def _work(self, stopping: asyncio.Event) -> None:
+        """Until told to stop. What runs can be told to stop for as long as it runs."""
+        roles: list[Role] = [*self._runners, self._dispatcher, self._stager]
+        roles += [self._rescuer, self._steward, self._pruner]
+        async with asyncio.TaskGroup() as loops:
+            for role in roles:
+                loops.create_task(loop.run(role, stopping))
+            await stopping.wait()
+            for role in roles:
+                role.wake.set()
+
+    async def _renew(self, stopping: asyncio.Event) -> None:
+        """Make way for a fresh process when too much runs here that nobody can end."""
+        while captures.abandoned() < MOST_ABANDONED:  # noqa: ASYNC110 - others end them
+            await asyncio.sleep(RENEW_SECONDS)
+        _log.error("node.renews", abandoned=captures.abandoned())
+        stopping.set()
 
     async def _drain(self) -> None:
         _log.info("node.draining", running=self._running)
@@ -136,6 +139,23 @@ class Node:
         for runner in self._runners:
             runner.wake.set()
 
+    def _blame(self, name: str) -> None:
+        """A capture of this name holds up everything; in the watchdog's thread."""
+        fence = next(filter(None, (runner.named(name) for runner in self._runners)), None)
+        if fence is not None:
+            self._apart(partial(children.blame, fence=fence))
+
+    def _apart(self, act: Callable[[psycopg.Connection], object]) -> None:
+        """Tell the database something on a connection of its own, if it listens, and soon."""
+
+        def tell() -> None:
+            with suppress(psycopg.Error), psycopg.connect(self._url, **self._options) as own:
+                act(own)
+
+        telling = threading.Thread(target=tell, name="apart", daemon=True)
+        telling.start()
+        telling.join(APART_SECONDS)
+
     def _interrupt(self, fences: Sequence[Fence]) -> int:
         return sum(runner.interrupt(fences) for runner in self._runners)
 
@@ -152,17 +172,7 @@ class Node:
             notify.STOPPED: lambda _: self._interrupter.wake.set(),
             notify.ACTED: lambda _: self._steward.wake.set(),
         }
-        url = self._settings.listen_url or self._url
-        await listener.listen(url, db.options(self._settings), heard)
-
-
-async def _register(pool: AsyncConnectionPool, node: NewNode, served: Mapping[str, Served]) -> int:
-    async with pool.connection() as connection, connection.transaction():
-        await surfaces.register(
-            connection,
-            [discovery.describe(surface.config, surface.adapter) for surface in served.values()],
-        )
-        return await nodes.register(connection, node)
+        await listener.listen(self._settings.listen_url or self._url, self._options, heard)
 
 
 def _shared(slots: int, served: Mapping[str, Served]) -> Iterator[tuple[int, Mapping[str, Served]]]:
@@ -170,14 +180,3 @@ def _shared(slots: int, served: Mapping[str, Served]) -> Iterator[tuple[int, Map
     weights = {surface.config.slots for surface in served.values()}
     for weight, share in shares(slots, weights).items():
         yield share, {name: s for name, s in served.items() if s.config.slots == weight}
-
-
-def _on_signals(stopping: asyncio.Event) -> None:
-    def stop() -> None:
-        if stopping.is_set():
-            os._exit(1)
-        stopping.set()
-
-    running = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        running.add_signal_handler(number, stop)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 import psycopg
 import structlog
-from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool
 
 from admission.batches import Batcher
 from orchestrator.domain.envelope import Failure
-from orchestrator.patience import backoff
+from orchestrator.patience import DATABASE_AWAY, backoff
 from orchestrator.store import children
 from orchestrator.store.children import Completed, Failed, Outcome, Retry
 
@@ -17,9 +17,11 @@ LARGEST_FLUSH = 400
 MOST_CHARACTERS = 64 * 1024 * 1024
 """Of captures in one statement; PostgreSQL cuts the connection at a message of 1 GiB."""
 REFUSED = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, UnicodeError)
-"""What is the outcome's fault; everything else is the database's, and passes."""
+"""What is the outcome's fault, as is all that the database does not raise; the rest passes."""
+PASSING = (psycopg.Error, *DATABASE_AWAY)
 MOST_HELD = 5_000
-"""Outcomes held, at most, before this worker starts nothing new."""
+MOST_HELD_CHARACTERS = 64 * 1024 * 1024
+"""Outcomes held, at most, and characters of their captures, before this worker starts nothing."""
 
 _log = structlog.get_logger()
 
@@ -36,20 +38,24 @@ class Settler:
         settled: Callable[[bool], None],
         *,
         most_characters: int = MOST_CHARACTERS,
+        most_held: int = MOST_HELD_CHARACTERS,
     ) -> None:
         self._pool = pool
         self._most_characters = most_characters
+        self._most_held = most_held
+        self._held = 0
         self._settled = settled
         self._batcher: Batcher[Outcome, None] = Batcher(self._flush, largest=LARGEST_FLUSH)
 
     @property
     def full(self) -> bool:
         """True when so much is held that nothing new should be started."""
-        return len(self._batcher) >= MOST_HELD
+        return len(self._batcher) >= MOST_HELD or self._held >= self._most_held
 
     def put(self, outcome: Outcome) -> None:
         """Record this outcome, soon."""
         self._batcher.put(outcome)
+        self._held += _size(outcome)
 
     def close(self) -> None:
         """Record what is held, then let `run` return."""
@@ -64,12 +70,13 @@ class Settler:
         while True:
             try:
                 await self._settle(outcomes)
-            except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
+            except PASSING as error:
                 failures += 1
                 _log.warning("settle.waits_for_database", error=type(error).__name__)
                 await asyncio.sleep(backoff(failures))
             else:
                 break
+        self._held -= sum(map(_size, outcomes))
         self._settled(any(isinstance(outcome, Retry) for outcome in outcomes))
         return [None] * len(outcomes)
 
@@ -81,7 +88,9 @@ class Settler:
         try:
             async with self._pool.connection() as connection:
                 settled = await children.settle(connection, outcomes)
-        except REFUSED as error:
+        except Exception as error:
+            if isinstance(error, PASSING) and not isinstance(error, REFUSED):
+                raise
             _log.exception("settle.refused", outcomes=len(outcomes))
             if len(outcomes) > 1:
                 await self._settle_halves(outcomes)

@@ -19,9 +19,9 @@ from orchestrator.surfaces import SurfaceConfig
 from tests import factories
 from tests.waiting import eventually
 from tests.workers.database import pool_of
-from workers.adapters.base import CaptureRequest
+from workers.adapters.base import Captured, CaptureRequest
 from workers.errors import SurfaceError
-from workers.execution import Served
+from workers.execution import Alone, Served
 from workers.roles.runner import Runner
 from workers.settling import Settler
 
@@ -68,6 +68,10 @@ class Surface:
         pass
 
 
+async def never_alone(config: SurfaceConfig, request: CaptureRequest) -> Captured:
+    raise AssertionError("no suspect is expected here")
+
+
 class Worker:
     """A runner with its settler and its surface."""
 
@@ -93,6 +97,7 @@ async def working(
     *,
     config: SurfaceConfig = CONFIG,
     may_start: Callable[[], bool] = lambda: True,
+    alone: Alone = never_alone,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Worker]:
     """A worker; it is flushed and ended at the end of the block."""
@@ -108,6 +113,7 @@ async def working(
                 settler=settler,
                 tasks=tasks,
                 may_start=may_start,
+                alone=alone,
                 clock=clock,
             )
             outer.create_task(settler.run())

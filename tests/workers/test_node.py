@@ -41,7 +41,7 @@ def node(connection, database):
                 node_id=await factories.node(connection, surfaces=list(served)),
                 slots=SLOTS,
                 served=served,
-                heartbeat=SimpleNamespace(fresh=True, steady=False),
+                heartbeat=SimpleNamespace(fresh=True),
             )
             tasks.create_task(worker.run(stopping))
             yield light, heavy

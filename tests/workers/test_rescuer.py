@@ -10,12 +10,14 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def rescuer(database):
-    """Makes a rescuer; `told` says how often it found children."""
+async def rescuer(connection, database):
+    """Makes a rescuer of a living node; `told` says how often it found children."""
+    node = await factories.node(connection)
+    await connection.execute("UPDATE node SET good_since = now() - interval '1 min'")
     async with pool_of(database) as pool:
 
-        def make(*, steady: bool = True) -> Rescuer:
-            return Rescuer(pool, steady=lambda: steady, ready=lambda: told.append(True))
+        def make(*, node: int = node) -> Rescuer:
+            return Rescuer(pool, node=node, ready=lambda: told.append(True))
 
         told = make.told = []
         yield make
@@ -33,19 +35,21 @@ async def test_a_dead_api_process_gives_its_places_back_and_is_buried(connection
     assert await rescuer().step() == LOOK_SECONDS
     assert await factories.mode(connection, lost) == "detached"
     assert await factories.mode(connection, kept) == "sync"
-    assert await factories.scalar(connection, "SELECT array_agg(id) FROM node") == [alive]
+    nodes_left = "SELECT array_agg(id) FROM node WHERE kind = 'api'"
+    assert await factories.scalar(connection, nodes_left) == [alive]
     assert rescuer.told == []
     assert await counters.differences(connection) == []
 
 
-async def test_an_unsteady_rescuer_judges_nobody(connection, rescuer):
-    """After an outage every heartbeat is old, and callers still wait."""
+async def test_nobody_is_judged_after_an_outage(connection, rescuer):
+    """Every heartbeat is old then, and callers still wait."""
     owner = await factories.key(connection)
     lane = await factories.lane(connection)
     silent = await factories.api_node(connection, age_seconds=60)
     parent = await factories.sync_parent(connection, owner, [lane], node=silent)
     await factories.claim(connection, by=silent)
-    assert await rescuer(steady=False).step() == LOOK_SECONDS
+    await connection.execute("UPDATE node SET good_since = now()")
+    assert await rescuer().step() == LOOK_SECONDS
     assert await factories.mode(connection, parent) == "sync"
     assert await factories.states(connection, parent) == ["processing"]
 

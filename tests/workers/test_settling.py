@@ -116,6 +116,17 @@ async def test_a_failure_that_cannot_be_written_fails_its_child_all_the_same(con
     assert await factories.states(connection, parent) == ["failed", "completed"]
 
 
+async def test_an_outcome_that_is_none_fails_alone(connection, database):
+    """Whatever is wrong with it, the others are recorded, and so is its end."""
+    parent, (one, two, three) = await claimed(connection, 3)
+    strange = Failure(code=ValueError("no"), message="no", retryable=True)
+    async with settling(database) as settler:
+        settler.put(factories.completed(one))
+        settler.put(children.Failed(factories.fence(two), strange))
+        settler.put(factories.completed(three))
+    assert await factories.states(connection, parent) == ["completed", "failed", "completed"]
+
+
 async def test_large_captures_go_in_several_statements(connection, database):
     """A flush never makes a message that PostgreSQL would refuse; an outcome alone always goes."""
     parent, held = await claimed(connection, 4)
@@ -167,6 +178,26 @@ async def test_a_database_that_only_reads_fails_no_capture(connection, database,
 
                 await eventually(refused)
     assert await states(database, parent) == ["completed"] * 3
+
+
+async def test_large_captures_fill_a_worker_sooner(connection, database, maintenance):
+    """What it holds while the database is away is bounded in memory, and room again afterwards."""
+    parent, held = await claimed(connection, 3)
+    await connection.close()
+    with capture_logs():
+        async with settling(database, most_held=2 * len(factories.CAPTURE)) as settler:
+            with away(maintenance, database):
+                settler.put(factories.completed(held[0]))
+                settler.put(factories.failed(held[1]))
+                assert not settler.full
+                settler.put(factories.completed(held[2]))
+                assert settler.full
+
+            async def empty() -> bool:
+                return not settler.full
+
+            await eventually(empty)
+    assert await states(database, parent) == ["completed", "failed", "completed"]
 
 
 async def test_a_worker_that_holds_much_is_full(database):

@@ -1,7 +1,6 @@
 """What every adapter is, and what is done for all of them: time-outs, wording, normalisation."""
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -12,8 +11,10 @@ from pydantic import ValidationError
 from orchestrator.configured import Table
 from orchestrator.domain.envelope import Capture, Method
 from orchestrator.surfaces import Discreet, SurfaceConfig
-from workers.adapters.normalising import encode
-from workers.errors import OptionError, SurfaceError
+from workers import captures
+from workers.adapters.normalising import encode, verified
+from workers.captures import MisbehavedError
+from workers.errors import OptionError, SurfaceError, TooLateError
 
 _log = structlog.get_logger()
 
@@ -59,7 +60,11 @@ class Adapter(Protocol):
     instant: bool
 
     async def capture(self, request: CaptureRequest) -> Capture:
-        """What the surface shows; raises `SurfaceError`. Leaves nothing behind when canceled."""
+        """What the surface shows; raises `SurfaceError`. Leaves nothing behind when canceled.
+
+        The tasks it starts end with it; one that is to live longer is started in an empty
+        `contextvars.Context()`.
+        """
 
     async def close(self) -> None:
         """Let go of connections; no capture is running any more."""
@@ -79,15 +84,25 @@ class Options(Table):
 Model = TypeVar("Model", bound=Options)
 
 
-async def run(adapter: Adapter, request: CaptureRequest, *, timeout_seconds: float) -> Captured:
-    """One attempt, in all no longer than this; raises only `SurfaceError` (and cancellation)."""
+async def run(
+    adapter: Adapter,
+    request: CaptureRequest,
+    *,
+    timeout_seconds: float,
+    may_begin: Callable[[], bool] = lambda: True,
+) -> Captured:
+    """One attempt, in all no longer than this; raises only `SurfaceError` (and cancellation).
+
+    Or `TooLateError`, when it may not begin at the moment it would. The task it runs in has the
+    name of the child.
+    """
+    capture = _begun(adapter, request, may_begin)
     try:
         if adapter.instant:
-            return Captured(*encode(await adapter.capture(request)))
-        async with asyncio.timeout(timeout_seconds):
-            capture = await adapter.capture(request)
-        return Captured(*encode(capture))
-    except SurfaceError:
+            return Captured(*encode(await captures.at_once(capture)))
+        found = await captures.bounded(capture, timeout_seconds, name=request.child)
+        return Captured(*verified(found))
+    except (SurfaceError, TooLateError):
         raise
     except TimeoutError:
         raise SurfaceError(
@@ -95,8 +110,22 @@ async def run(adapter: Adapter, request: CaptureRequest, *, timeout_seconds: flo
         ) from None
     except Exception as error:
         _log.exception("adapter.broken", surface=request.surface, child=request.child)
-        reason = f"its adapter broke ({type(error).__name__}); the worker's log says how"
+        broke = str(error) if isinstance(error, MisbehavedError) else _broke(error)
+        reason = f"its adapter {broke}; the worker's log says more"
         raise SurfaceError("ADAPTER_ERROR", reason, permanent=False) from error
+
+
+async def _begun(
+    adapter: Adapter, request: CaptureRequest, may_begin: Callable[[], bool]
+) -> Capture:
+    """Asked where the capture begins: those of a claim begin one after the other."""
+    if not may_begin():
+        raise TooLateError
+    return await adapter.capture(request)
+
+
+def _broke(error: Exception) -> str:
+    return f"broke ({type(error).__name__})"
 
 
 def read_options(config: SurfaceConfig, model: type[Model]) -> Model:

@@ -21,11 +21,9 @@ def names() -> tuple[str, ...]:
 def build(configuration: Configuration, surface: str) -> Adapter:
     """The adapter of a configured surface; raises `ConfigError` with file, line and reason."""
     config = configuration.surfaces[surface]
-    entry = _found().get(config.adapter)
-    if entry is None:
+    if config.adapter not in _found():
         reason = f"no adapter {config.adapter!r} is installed; there are {', '.join(names())}"
         raise configuration.fault(surface, ("adapter",), reason)
-    make: Build = entry.load()
     try:
         return make(config)
     except OptionError as error:
@@ -33,6 +31,12 @@ def build(configuration: Configuration, surface: str) -> Adapter:
             configuration.fault(surface, ("options", *keys), why) for keys, why in error.faults
         )
         raise ConfigError("\n".join(str(fault) for fault in faults)) from None
+
+
+def make(config: SurfaceConfig) -> Adapter:
+    """The adapter of a surface, which is installed; raises `OptionError`."""
+    build: Build = _found()[config.adapter].load()
+    return build(config)
 
 
 def describe(config: SurfaceConfig, adapter: Adapter) -> SurfaceDescriptor:

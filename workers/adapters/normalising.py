@@ -7,8 +7,11 @@ import msgspec
 
 from orchestrator.domain import envelope
 from orchestrator.domain.envelope import Block, Capture, Evidence, Mention, Source
+from workers.captures import MisbehavedError
 from workers.errors import SurfaceError
 
+MAX_BYTES = 32 * 1024 * 1024
+"""Of the JSON of a capture: four times what an upstream may reply."""
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _NUL = b"\\u0000"  # as JSON writes it
 _UNSTORABLE = {0: REPLACEMENT} | dict.fromkeys(range(0xD800, 0xE000), REPLACEMENT)
@@ -31,6 +34,30 @@ def encode(capture: Capture) -> tuple[Capture, bytes]:
             "BAD_RESPONSE", "the reply is nested too deeply to be stored", permanent=True
         ) from None
     return capture, json
+
+
+def verified(found: object) -> tuple[Capture, bytes]:
+    """What an adapter found, if it is a capture and one that can be kept: made sound, and its JSON.
+
+    Raises `MisbehavedError` for what is none, `SurfaceError` for one that is too large.
+    """
+    if not isinstance(found, Capture):
+        raise MisbehavedError(f"answered with {type(found).__name__} instead of a capture")
+    capture, json = encode(found)
+    if len(json) > MAX_BYTES:
+        raise SurfaceError(
+            "RESPONSE_TOO_LARGE", f"the capture is larger than {MAX_BYTES} bytes", permanent=True
+        )
+    try:
+        _JSON_TO_CAPTURE.decode(json)
+    except msgspec.ValidationError as error:
+        raise MisbehavedError(f"answered with a capture that is none: {error}") from error
+    return capture, json
+
+
+def decode(json: bytes) -> Capture:
+    """The capture of which `encode` made this."""
+    return _JSON_TO_CAPTURE.decode(json)
 
 
 def numbered(sources: Iterable[Source]) -> tuple[Source, ...]:

@@ -15,28 +15,34 @@ _log = structlog.get_logger()
 
 
 class Rescuer:
-    """Looks once a second, while its own node is steady enough to judge others.
+    """Looks once a second, while it is known well enough who lives (`nodes.steady`).
 
-    After an outage of the database every heartbeat is old: whoever judged at once would bury the
-    living.
+    After an outage of the database, or when its clock was set, every heartbeat is old: whoever
+    judged at once would bury the living.
     """
 
     name = "rescuer"
 
     def __init__(
-        self, pool: AsyncConnectionPool, *, steady: Callable[[], bool], ready: Callable[[], None]
+        self,
+        pool: AsyncConnectionPool,
+        *,
+        node: int,
+        ready: Callable[[], None],
     ) -> None:
         self.wake = Signal()
         self._pool = pool
-        self._steady = steady
+        self._node = node
         self._ready = ready
 
     async def step(self) -> float:
         """Rescue one batch of children and one of callers' places."""
-        if not self._steady():
-            return LOOK_SECONDS
         async with self._pool.connection() as connection:
             async with connection.transaction():
+                if not await nodes.steady(connection, self._node):
+                    return LOOK_SECONDS
+                if cut_off := await nodes.cut_off_dead(connection):
+                    _log.warning("sessions.cut_off", sessions=cut_off)
                 rescued = await children.rescue(connection, most=MOST)
             forgotten = await waits.forget_dead(connection, most=MOST)
             await leases.forget_dead(connection)

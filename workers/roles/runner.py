@@ -16,7 +16,7 @@ from orchestrator.notify import POLL_SECONDS
 from orchestrator.store import children, parents
 from orchestrator.store.children import Claimed, Fence, GivenBack
 from workers import execution
-from workers.execution import Served, Sheet
+from workers.execution import Alone, Served, Sheet
 from workers.settling import Settler
 from workers.signals import Signal
 
@@ -36,7 +36,8 @@ The lane's bucket reckons with `orchestrator.domain.lanes.SPREAD_SECONDS` to the
 class Runner:
     """Fills its slots, a child in each. `tasks` runs the captures.
 
-    `may_start` says whether this node is alive; `clock` counts seconds.
+    `may_start` says whether this node is alive; `alone` captures what may kill it; `clock` counts
+    seconds.
     """
 
     name = "runner"
@@ -51,6 +52,7 @@ class Runner:
         settler: Settler,
         tasks: asyncio.TaskGroup,
         may_start: Callable[[], bool],
+        alone: Alone,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.wake = Signal()
@@ -62,6 +64,7 @@ class Runner:
         self._settler = settler
         self._tasks = tasks
         self._may_start = may_start
+        self._alone = alone
         self._clock = clock
         self._running: dict[Fence, asyncio.Task[None]] = {}
         self._more = False
@@ -94,6 +97,11 @@ class Runner:
     def give_back(self) -> None:
         """Interrupt what is still running; it is queued again and the attempt not counted."""
         self.interrupt(list(self._running))
+
+    def named(self, name: str) -> Fence | None:
+        """The fence of the capture whose task has this name; to be asked from any thread."""
+        running = list(self._running.items())
+        return next((fence for fence, task in running if task.get_name() == name), None)
 
     def interrupt(self, fences: Sequence[Fence]) -> int:
         """End those of these captures that run here, each once; how many there were.
@@ -147,7 +155,8 @@ class Runner:
         fence = Fence(child.parent_id, child.ordinal, child.claim)
         paced = sheet.cells[child.ordinal - 1].surface in self._paced
         latest = self._sent + child.waited + START_SECONDS if paced else math.inf
-        task = self._tasks.create_task(self._capture(child, sheet, latest))
+        name = execution.name(sheet, child.ordinal)
+        task = self._tasks.create_task(self._capture(child, sheet, latest), name=name)
         self._running[fence] = task
         task.add_done_callback(lambda task: self._finished(fence, task))
 
@@ -160,7 +169,11 @@ class Runner:
             self.wake.set()
 
     async def _capture(self, child: Claimed, sheet: Sheet, latest: float) -> None:
-        if self._clock() > latest:
-            self._settler.put(GivenBack(Fence(child.parent_id, child.ordinal, child.claim)))
-        else:
-            self._settler.put(await execution.attempt(child, sheet, self._surfaces))
+        outcome = await execution.attempt(
+            child,
+            sheet,
+            self._surfaces,
+            self._alone,
+            may_begin=lambda: self._clock() <= latest,
+        )
+        self._settler.put(outcome)
