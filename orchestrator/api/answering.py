@@ -1,28 +1,24 @@
 """The answer of a sync call: it is held until its job ends, its wait is over or its caller leaves.
 
 Whatever comes first, the job goes on and nothing is lost; the place in the sync budget is given
-back before the reply, so that a caller who reads it may call again at once.
+back before the reply, so that a caller who reads it may call again at once. A database that is away
+meanwhile ends no wait.
 """
 
 import asyncio
 from http import HTTPStatus
 from typing import NamedTuple
-from uuid import UUID
 
 from litestar.types import Receive
 
-from admission.policy import retry_after
 from orchestrator import submission
-from orchestrator.api import catalogue, denials, leaving, problems, reading
+from orchestrator.api import catalogue, denials, leaving, telling
 from orchestrator.api.asking import REPLAYED, Question
 from orchestrator.api.problems import Problem
-from orchestrator.api.replies import Header, Reply, document
+from orchestrator.api.replies import Reply
 from orchestrator.api.services import Services
-from orchestrator.domain import cell_views, ids, views
-from orchestrator.domain.documents import FlatResults, SyncResult
-from orchestrator.domain.envelope import Wire
-from orchestrator.domain.rows import ChildRow, ParentRow
-from orchestrator.store import children, parents
+from orchestrator.api.telling import Subject
+from orchestrator.store import parents
 from orchestrator.store.parents import Caller
 from orchestrator.submission import Accepted, Replayed
 from orchestrator.waits import Wait
@@ -34,9 +30,8 @@ NOBODY = Reply(HTTPStatus.NO_CONTENT, b"")
 class _Admitted(NamedTuple):
     """The job to answer for; `wait` is None when there is nothing to wait for, or no place."""
 
-    job: UUID
+    subject: Subject
     wait: Wait | None
-    headers: tuple[Header, ...] = ()
 
 
 async def answer(here: Services, question: Question, receive: Receive) -> Reply | Problem:
@@ -46,11 +41,13 @@ async def answer(here: Services, question: Question, receive: Receive) -> Reply 
     admitted = await _admit(here, question)
     if isinstance(admitted, Problem):
         return admitted
+    clock = asyncio.get_running_loop().time
     if admitted.wait is None:
-        return await _read(here, question, admitted)
+        return await telling.tell(here, question, admitted.subject, until=clock())
+    until = clock() + (question.mode.wait_seconds or 0)
     gone, left = await _hold(here, question, admitted.wait, receive)
-    reply = NOBODY if gone else await _read(here, question, admitted)
-    await left
+    reply = NOBODY if gone else await telling.tell(here, question, admitted.subject, until=until)
+    await asyncio.wait([left])  # whose place could not be given back now is swept
     return reply
 
 
@@ -81,14 +78,14 @@ async def _admit(here: Services, question: Question) -> _Admitted | Problem:
     match outcome:
         case Accepted(job):
             wait.stored = True
-            return _Admitted(job, wait)
+            return _Admitted(Subject(job, waited=True), wait)
         case Replayed(job, waits=True):
             here.waits.turn(wait, job)
-            return _Admitted(job, wait, (REPLAYED,))
+            return _Admitted(Subject(job, waited=True, headers=(REPLAYED,)), wait)
     here.waits.drop(wait)
     match outcome:
         case Replayed(job):
-            return _Admitted(job, None, (REPLAYED,))
+            return _Admitted(Subject(job, waited=False, headers=(REPLAYED,)), None)
     return denials.denied(outcome)
 
 
@@ -115,37 +112,3 @@ async def _hold(
             left = here.waits.leave(wait)
     here.pace.note(question.key.id, clock() - began)
     return gone, left
-
-
-async def _read(here: Services, question: Question, admitted: _Admitted) -> Reply | Problem:
-    job, key = admitted.job, question.key
-    async with here.reading() as connection:
-        parent = await parents.read(connection, key_id=key.id, parent=job)
-        if parent is None:
-            return problems.job_not_found()  # erased while it was waited for
-        ended = parent.state.ended
-        if ended:
-            rows = await children.results(connection, job, after=0, limit=parent.total)
-            found: Wire = _found(question, parent, rows)
-        elif admitted.wait is not None and not question.mode.preferred:
-            problem = denials.timed_out(ids.text(job))
-            return problem._replace(headers=(*problem.headers, *admitted.headers))
-        else:
-            found = await reading.of(connection, parent)
-    where: Header = (b"location", f"/v1/jobs/{ids.text(job)}".encode())
-    headers = (where, *admitted.headers)
-    if ended:
-        return document(found, headers=(*headers, *question.applied))
-    again: Header = (b"retry-after", b"%d" % retry_after(here.pace.seconds(key.id)))
-    return document(found, status=202, headers=(*headers, again, *question.applied))
-
-
-def _found(question: Question, parent: ParentRow, rows: list[ChildRow]) -> Wire:
-    """One cell: its Envelope; several: the parent and all of them."""
-    surfaces = question.existing.surfaces
-    envelopes = tuple(cell_views.envelopes(parent, parent.plan.cells(), rows, surfaces))
-    if len(envelopes) == 1:
-        return cell_views.flat(envelopes[0]) if question.flat else envelopes[0]
-    if question.flat:
-        return FlatResults(results=tuple(map(cell_views.flat, envelopes)), next_cursor=None)
-    return SyncResult(job=views.job_read(parent, rows).job, children=envelopes)

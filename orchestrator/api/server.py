@@ -1,48 +1,26 @@
 """One API process: uvicorn on uvloop and httptools."""
 
-import asyncio
 import signal
 import socket
 import sys
 from types import FrameType
-from typing import cast
 
 import uvicorn
-from litestar import Litestar
 
 from orchestrator import listening
 from orchestrator.api.app import create_app
+from orchestrator.api.draining import ANSWER_SECONDS, Server
 from orchestrator.api.protocol import Protocol
-from orchestrator.api.services import Services
 from orchestrator.garbage import spared
 from orchestrator.settings import Settings
 
-ANSWER_SECONDS = 1.0
-"""Before the drain time is over those who still wait are told where to look."""
+KEEP_SECONDS = 75
+"""How long a connection that nobody uses is kept alive.
 
-
-class _Server(uvicorn.Server):
-    """Ends like uvicorn's, except that whoever waits is answered before anybody is cut off."""
-
-    def __init__(self, config: uvicorn.Config, app: Litestar) -> None:
-        super().__init__(config)
-        self._app = app
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the door, let requests under way end, cut off what is left, close the rest.
-
-        Streams and long polls go on at another process: they end at once.
-        """
-        self._services.release()
-        patience = (self.config.timeout_graceful_shutdown or 0) - ANSWER_SECONDS
-        answer = self._services.waits.release
-        releasing = asyncio.get_running_loop().call_later(patience, answer)
-        await super().shutdown(sockets)
-        releasing.cancel()
-
-    @property
-    def _services(self) -> Services:
-        return cast("Services", self._app.state["services"])
+Longer than those who reuse it keep it (httpx 5 s, aiohttp 15 s, the usual proxy 60 s): the side
+that uses a connection should be the one that gives it up, or a request meets a connection that is
+just being closed, and a POST is not sent twice. A server that leaves does not wait for that.
+"""
 
 
 def serve(settings: Settings, *, host: str, port: int, fd: int | None = None) -> int:
@@ -63,9 +41,9 @@ def serve(settings: Settings, *, host: str, port: int, fd: int | None = None) ->
         log_config=None,
         server_header=False,
         proxy_headers=False,  # nothing here asks for the caller's address
-        timeout_graceful_shutdown=max(round(settings.drain_seconds), round(ANSWER_SECONDS)),
+        timeout_keep_alive=KEEP_SECONDS,
     )
-    server = _Server(config, app)
+    server = Server(config, app, drain_seconds=max(settings.drain_seconds, ANSWER_SECONDS))
     spared()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)

@@ -9,6 +9,11 @@ SIGTERM, SIGINT or SIGHUP stop everything: workers and API processes are told to
 process closes its door and lets the requests it has wait for the answers that the draining workers
 still bring), the embedded PostgreSQL last. A second signal does not wait.
 
+SIGUSR2 renews everything that is supervised, one process after the other: another one is started,
+says over a pipe that it is there, takes the place of the old one, and that one drains. They read
+`parallax.toml` and the code anew; the supervisor, the environment and the schema stay. A new
+process that does not come up is given up, and the old ones stay (`process.not_renewed`).
+
 Nothing survives the supervisor, even killed with `-9`: the kernel then tells each child SIGTERM
 (PR_SET_PDEATHSIG), and the children inherit the share in the embedded PostgreSQL, so that it stops
 when the last of them has drained.

@@ -7,26 +7,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+"""SIGHUP too: it comes when the terminal is closed."""
+RENEW = signal.SIGUSR2
 
 
 class Signals:
-    """The signals that have arrived: a request to stop, or the end of a child."""
+    """The signals that have arrived: requests to stop or to renew, and ends of children."""
 
     def __init__(self, wakeup: socket.socket) -> None:
         self._wakeup = wakeup
 
-    def wait(self, seconds: float) -> bool:
-        """Wait for any signal, at most `seconds`; whether one of them asks to stop."""
+    def wait(self, seconds: float) -> frozenset[int]:
+        """Wait for any signal, at most `seconds`; those that have come."""
         readable, _, _ = select.select([self._wakeup], [], [], max(0.0, seconds))
-        return bool(readable) and not STOP.isdisjoint(self._wakeup.recv(4096))
+        return frozenset(self._wakeup.recv(4096)) if readable else frozenset()
 
 
 @contextmanager
 def caught() -> Iterator[Signals]:
-    """Catch STOP and SIGCHLD for the block (main thread only), then as before."""
+    """Catch STOP, RENEW and SIGCHLD for the block (main thread only), then as before."""
     ours, theirs = socket.socketpair()
     theirs.settimeout(0)  # the wake-up descriptor must not block
-    before = {number: signal.signal(number, _nothing) for number in (*STOP, signal.SIGCHLD)}
+    caught = (*STOP, RENEW, signal.SIGCHLD)
+    before = {number: signal.signal(number, _nothing) for number in caught}
     former = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     try:
         yield Signals(ours)

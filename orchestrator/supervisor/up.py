@@ -25,7 +25,7 @@ _log = structlog.get_logger()
 
 
 def _announce(url: str) -> None:
-    _log.info("up.ready", url=url)
+    _log.info("up.ready", url=url, pid=os.getpid())
 
 
 def run(

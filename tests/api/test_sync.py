@@ -237,12 +237,16 @@ async def test_an_interrupted_handler_gives_its_place_back(app, client, worker, 
     assert await modes(connection) == ["detached"]
 
 
-async def test_those_who_wait_are_let_go_when_the_server_leaves(app, client, worker):
-    """Once waits are released a waiting caller is told where to look."""
-    async with asking(client, "/v1/search", BODY, Prefer="wait=60") as call:
+@pytest.mark.parametrize(
+    ("path", "prefer"), [("/v1/search", {"Prefer": "wait=60"}), ("/v1/search?mode=sync", {})]
+)
+async def test_those_who_wait_are_let_go_when_the_server_leaves(app, client, worker, path, prefer):
+    """Once waits are released a waiting caller is told where to look, however it asked."""
+    async with asking(client, path, BODY, **prefer) as call:
         await eventually(lambda: running(worker, 1))
         app.state["services"].waits.release()
     assert call.result().status_code == 202
+    assert call.result().headers["Location"] == f"/v1/jobs/{call.result().json()['job']['id']}"
 
 
 async def test_a_caller_still_to_be_admitted_is_not_taken_for_one_whose_job_is_gone(

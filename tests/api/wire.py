@@ -50,7 +50,7 @@ async def tapped(settings: Settings, log: Path) -> AsyncIterator[Wire]:
     with log.open("w") as written:
         async with AsyncConnectionPool(
             str(settings.database_url),
-            kwargs=db.options(settings),
+            kwargs=db.options(),
             min_size=1,
             max_size=1,
             open=False,

@@ -4,9 +4,6 @@ from typing import Any, NamedTuple, Self
 
 import aiohttp
 
-IDLE_SECONDS = 2
-"""A connection kept for longer may be closed by the server just as it is used again."""
-
 
 class Answer(NamedTuple):
     """What was said; `job` is the id in `Location`, `again` the seconds in `Retry-After`."""
@@ -26,7 +23,7 @@ class Caller:
         self._headers = {"Authorization": f"Bearer {secret}"}
 
     async def __aenter__(self) -> Self:
-        one = aiohttp.TCPConnector(limit=1, keepalive_timeout=IDLE_SECONDS)
+        one = aiohttp.TCPConnector(limit=1)
         self._http = aiohttp.ClientSession(self._url, connector=one, headers=self._headers)
         return self
 

@@ -1,7 +1,6 @@
 """A whole server in real processes: what it logs, what its database holds, who of it is killed."""
 
 import asyncio
-import json
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process, create_subprocess_exec
@@ -20,6 +19,7 @@ from orchestrator.client import Client
 from orchestrator.embedded import DATABASE
 from orchestrator.embedded.place import Place
 from orchestrator.store import counters
+from tests.e2e import lines
 from tests.processes import REPOSITORY
 
 PARALLAX = (sys.executable, "-m", "orchestrator")
@@ -40,10 +40,11 @@ latency_ms = [1, 20]
 
 
 class Server:
-    """`parallax up` over an embedded PostgreSQL, what its processes log, and its database."""
+    """`parallax up`, what its processes log, and its database: this one, else an embedded one."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, database: str | None = None) -> None:
         self.place = Place(data_dir=directory / "data")
+        self.database = database or self.place.url(DATABASE)
         self.url = self.secret = ""
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("PARALLAX_")
@@ -53,6 +54,8 @@ class Server:
             "PARALLAX_DRAIN_SECONDS": "1",
             "PARALLAX_LOG": "json",
         }
+        if database:
+            self.environment["PARALLAX_DATABASE_URL"] = database
         self._logged: list[dict[str, Any]] = []
         self._news = asyncio.Condition()
 
@@ -86,10 +89,13 @@ class Server:
 
     @asynccontextmanager
     async def beside(
-        self, *arguments: str, door: int | None = None, **environment: str
+        self, *arguments: str, door: int | None = None, impatient: bool = False, **environment: str
     ) -> AsyncIterator[Process]:
-        """A process beside the database that runs, perhaps killed; else stopped in order."""
-        here = {"PARALLAX_DATABASE_URL": self.place.url(DATABASE)}
+        """A process beside the database that runs, perhaps killed; else stopped in order.
+
+        An `impatient` one was told so twice.
+        """
+        here = {"PARALLAX_DATABASE_URL": self.database}
         process = await self._start(*arguments, door=door, **here, **environment)
         following = asyncio.create_task(self._listen(process))
         try:
@@ -98,7 +104,7 @@ class Server:
             if process.returncode is None:
                 process.terminate()
             await following
-            assert await process.wait() in {0, -SIGKILL}
+            assert await process.wait() in {int(impatient), -SIGKILL}
 
     async def event(self, event: str, *, after: int = 0, **fields: Any) -> dict[str, Any]:
         """The next line of this event with these fields, of any process, `after` so many lines."""
@@ -112,15 +118,22 @@ class Server:
 
     def faults(self) -> list[dict[str, Any]]:
         """What any process logged as an error: there should be none, whoever was killed."""
-        return list(filter(_fault, self._logged))
+        return list(filter(lines.fault, self._logged))
 
     async def kill(self, name: str) -> None:
         """Kill a process of the supervisor's and wait until it has started another."""
-        started = [line for line in self._logged if line["event"] == "process.started"]
-        last = next(line for line in reversed(started) if line["process"] == name)
         after = len(self._logged)
-        os.kill(last["pid"], SIGKILL)
+        os.kill(self.pid(name), SIGKILL)
         await self.event("process.started", after=after, process=name)
+
+    def pid(self, name: str) -> int:
+        """Of the process the supervisor has started last under this name."""
+        started = reversed(self.logged("process.started"))
+        return next(line["pid"] for line in started if line["process"] == name)
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The lines of this event so far, of all processes."""
+        return [line for line in self._logged if line["event"] == event]
 
     def name_of(self, pid: int) -> str:
         return next(line["process"] for line in self._logged if line.get("pid") == pid)
@@ -132,8 +145,7 @@ class Server:
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[AsyncConnection]:
-        url = self.place.url(DATABASE)
-        async with await AsyncConnection.connect(url, autocommit=True) as connection:
+        async with await AsyncConnection.connect(self.database, autocommit=True) as connection:
             yield connection
 
     async def rows(self, statement: LiteralString, **values: Any) -> list[tuple[Any, ...]]:
@@ -169,23 +181,12 @@ class Server:
 
     async def _listen(self, process: Process) -> None:
         async for line in process.stderr:
-            told = _read(line.decode()) | {"of": process.pid}
-            if _fault(told):
+            told = lines.read(line.decode()) | {"of": process.pid}
+            if lines.fault(told):
                 print(told.get("stack", told))  # noqa: T201 - shown when the test fails
             async with self._news:
                 self._logged.append(told)
                 self._news.notify_all()
-
-
-def _fault(told: dict[str, Any]) -> bool:
-    return told.get("level") in {"error", "critical"}
-
-
-def _read(line: str) -> dict[str, Any]:
-    """An event; what a library says in its own words is one too, and a traceback is an error."""
-    if line.startswith("{"):
-        return json.loads(line)
-    return {"event": line, "level": "error" if line.startswith(("ERROR", "Traceback")) else ""}
 
 
 def furnished(directory: Path, upstream_url: str) -> Server:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 
 import pytest
@@ -14,7 +15,13 @@ from orchestrator import listening
 from orchestrator.errors import ParallaxError
 from orchestrator.supervisor import signals
 from orchestrator.supervisor.loop import MARGIN_SECONDS, Loop
-from orchestrator.supervisor.processes import LONGEST_PAUSE_SECONDS, Process, pause_seconds
+from orchestrator.supervisor.processes import (
+    LONGEST_PAUSE_SECONDS,
+    SOON_SECONDS,
+    STALLED_SECONDS,
+    Process,
+    pause_seconds,
+)
 from tests.processes import REPOSITORY, gone
 
 UP = """
@@ -33,6 +40,7 @@ sys.exit(supervisor.run(
 """
 SERVE = """
 import http.server, os
+from orchestrator import lifeline
 from orchestrator.listening import inherited
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -41,15 +49,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 server = http.server.HTTPServer(("", 0), Handler, bind_and_activate=False)
 server.socket.close()
 server.socket = inherited()
+lifeline.speak()
 server.serve_forever()
 """
 WORK = """
 import os, signal
+from orchestrator import lifeline
 def drain(*_):
     os.write(1, b"drained\\n")
     raise SystemExit
 signal.signal(signal.SIGTERM, drain)
 os.write(1, f"worker {os.getpid()}\\n".encode())
+lifeline.speak()
 signal.pause()
 """
 STUBBORN = WORK.replace("raise SystemExit", "signal.pause()")
@@ -71,13 +82,22 @@ class Up:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self.kept = []
 
     def word(self, name):
-        """What follows the next line's word `name`, other lines skipped."""
-        for line in self.process.stdout:
+        """What follows the next line's word `name`; other lines are kept for who asks for them."""
+        kept = [line for line in self.kept if line.startswith(name)][:1]
+        for line in kept or self.process.stdout:
             if line.startswith(name):
+                if kept:
+                    self.kept.remove(line)
                 return line.removeprefix(name).strip()
+            self.kept.append(line)
         raise AssertionError(f"it ended without a word of {name}")
+
+    def logs(self, event):
+        """Wait for a line with this event."""
+        assert any(event in line for line in self.process.stdout), f"it ended without {event}"
 
     def pid(self):
         """The next worker's process id."""
@@ -160,6 +180,76 @@ def test_a_second_signal_does_not_wait(up):
     running.process.send_signal(signal.SIGINT)
     assert running.end()[1] == 0
     assert gone(worker)
+
+
+def test_sigusr2_renews_everything_one_by_one(up):
+    """Each process is replaced: the old one drains once the new one is there, and all answer."""
+    running = up(api=1)
+    worker, url = running.pid(), running.word("ready")
+    api = answering(url)
+    running.process.send_signal(signal.SIGUSR2)
+    renewed = running.pid()
+    running.word("drained")
+    assert gone(worker)
+    assert gone(api)
+    running.logs("up.renewed")
+    assert answering(url) != api
+    running.process.terminate()
+    rest, code = running.end()
+    assert (code, rest.count("drained")) == (0, 1)
+    assert gone(renewed)
+
+
+@pytest.mark.parametrize("fault", ["raise SystemExit(3)", "raise SystemExit(78)"])
+def test_what_does_not_come_up_leaves_the_old_one_running(up, tmp_path, fault):
+    """The log says so, and whatever is wrong with the new one stops nobody."""
+    once = tmp_path / "once"
+    second = f"import os\nif os.path.exists({str(once)!r}): {fault}\nopen({str(once)!r}, 'w')\n"
+    running = up(api=1, work=second + WORK)
+    worker, url = running.pid(), running.word("ready")
+    api = answering(url)
+    running.process.send_signal(signal.SIGUSR2)
+    running.logs("process.not_renewed")
+    assert answering(url) == api
+    running.process.terminate()
+    rest, code = running.end()
+    assert (code, rest.count("drained")) == (0, 1)
+    assert gone(worker)
+
+
+def test_a_stop_in_the_middle_of_a_renewal_stops_everything(up):
+    """The one that drains already is not told a second time: it takes its time."""
+    running = up(work=STUBBORN)
+    old = running.pid()
+    running.word("ready")
+    running.process.send_signal(signal.SIGUSR2)
+    new = running.pid()
+    running.word("drained")
+    running.process.terminate()
+    assert running.word("drained") == ""
+    running.process.terminate()
+    rest, code = running.end()
+    assert (code, rest.count("drained")) == (0, 0)
+    assert gone(old)
+    assert gone(new)
+
+
+def test_one_that_falls_silent_is_killed_and_starts_again_soon():
+    """It was there, and nobody can tell what holds it up; what never was there is waited for."""
+    worker = Process(name="worker", argv=[sys.executable, "-c", WORK], environment=os.environ)
+    later = time.monotonic() + STALLED_SECONDS + 60
+    worker.start_if_due(time.monotonic())
+    assert not worker.stalled(later)
+    while not worker.ready(now := time.monotonic()):
+        pass
+    assert not worker.stalled(now + STALLED_SECONDS)
+    assert worker.stalled(later)
+    worker.deaths = 20
+    worker.abort()
+    while (code := worker.reap(now)) is None:
+        pass
+    assert (code, worker.running) == (-signal.SIGKILL, False)
+    assert now < worker.due_at <= now + SOON_SECONDS < now + pause_seconds(worker.deaths)
 
 
 def test_what_does_not_drain_in_time_is_killed():
