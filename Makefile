@@ -1,5 +1,6 @@
 # Everything a developer runs. Each target makes .venv when it is missing or out of date.
-#   make demo | up | test | ci-more | check | bench        PYTHON=python3.12 picks the interpreter
+#   make demo | up | test | ci-more | check | bench | chaos
+#   PYTHON=python3.12 picks the interpreter
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ SUITES := unit store api workers contract stateful e2e
 PYTEST := $(BIN)/pytest -n $(CORES) --dist worksteal
 CODE := admission orchestrator workers tests
 
-.PHONY: demo up test ci-more check bench clean $(SUITES)
+.PHONY: demo up test ci-more check bench chaos clean $(SUITES)
 .NOTPARALLEL:
 # The tests start hundreds of processes: what one has compiled the others read.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,7 +22,7 @@ up: $(READY)
 	@$(BIN)/parallax up --play
 
 test: check
-	@.ci/suite tests $(PYTEST) -m "not slow" $(SUITES:%=tests/%)
+	@.ci/suite tests $(PYTEST) -m "not slow" $(SUITES:%=tests/%) tests/chaos
 
 $(SUITES): $(READY)
 	@.ci/suite $@ $(PYTEST) -m "not slow" tests/$@
@@ -29,8 +30,8 @@ $(SUITES): $(READY)
 ci-more: $(READY)
 	@.ci/suite stateful $(PYTEST) --hypothesis-profile=long tests/stateful
 	@.ci/suite slow $(PYTEST) -m slow $(patsubst %,tests/%,$(filter-out stateful,$(SUITES)))
-	@.ci/suite schemathesis $(BIN)/pytest -m slow tests/schemathesis
-	@.ci/suite chaos $(PYTEST) tests/chaos
+	@.ci/suite schemathesis-and-pgbouncer $(PYTEST) tests/schemathesis tests/pgbouncer
+	@.ci/suite chaos $(PYTEST) -m slow tests/chaos
 	@.ci/suite bench-guards $(BIN)/pytest tests/bench
 	@.ci/on-postgres .ci/suite store-on-another-postgresql $(PYTEST) -m "not slow" tests/store
 
@@ -42,6 +43,10 @@ check: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m tests.bench
+
+# One cell after the other: they share the machine. About 25 minutes.
+chaos: $(READY)
+	@PARALLAX_TEST_CHAOS=long $(BIN)/pytest -q -m slow -p no:randomly tests/chaos
 
 $(READY): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -26,6 +26,7 @@ from orchestrator import embedded
 from orchestrator.embedded import locks
 from orchestrator.store import migrations
 from tests import places
+from tests.outages import Outage
 from tests.suites import (
     pytest_collection_modifyitems,
     pytest_runtest_logreport,
@@ -168,6 +169,12 @@ async def connection(anyio_backend, database) -> AsyncIterator[psycopg.AsyncConn
     """An open connection to `database`, in autocommit."""
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as opened:
         yield opened
+
+
+@pytest.fixture
+def outage(maintenance, database) -> Outage:
+    """What may happen to `database`."""
+    return Outage(maintenance, database)
 
 
 def _run() -> str:

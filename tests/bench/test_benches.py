@@ -11,6 +11,7 @@ from tests.bench import (
     fanout,
     flat,
     lanes,
+    pruning,
     snapshot,
     starts,
     steering,
@@ -26,7 +27,7 @@ from tests.bench import (
     [
         *(fanout, submissions, batches, snapshot),
         *(captures, sync, waiting, steering),
-        *(lanes, breaker, fairness, dead, wide, starts, flat),
+        *(lanes, breaker, fairness, dead, wide, pruning, starts, flat),
     ],
 )
 def test_a_benchmark_does_all_its_work_at_a_small_size(bench):

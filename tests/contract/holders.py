@@ -143,7 +143,6 @@ HOLDERS: dict[str, Callable[[Path], object]] = {
 """All that holds a secret, by its name, and how to make one that does."""
 
 HARMLESS = {
-    "orchestrator.api.answering._Admitted": "headers of a reply, made here",
     "orchestrator.api.asking.Question": "the account, not its secret",
     "orchestrator.api.batching.Batch": "the account, not its secret",
     "orchestrator.api.between.Fields": "the names of surfaces",
@@ -161,8 +160,10 @@ HARMLESS = {
     "orchestrator.watching.News": "what a client reads of its own",
     "orchestrator.domain.plan.Cell": "the token of a region",
     "orchestrator.domain.plan.Plan": "a client's own words, shown to it alone",
+    "orchestrator.api.telling.Subject": "headers of a reply, made here",
     "orchestrator.embedded.server.Embedded": "a server without passwords",
     "workers.adapters.http_page.Link": "what a page links to",
+    "workers.quarantine._Work": "settings and a request, which are discreet themselves",
 }
 """Records with a field that sounds like a secret and never holds one, and what it holds."""
 

@@ -4,6 +4,12 @@ from orchestrator.domain import rollup
 from orchestrator.domain.states import ChildState, ParentState
 from tests.stateful.records import ChildRow, ParentRow
 
+AGED = """
+UPDATE parent SET finished_at = now() - interval '8 days'
+WHERE id = ANY(%(parents)s) AND finished_at IS NOT NULL
+"""
+WEEK_SECONDS = 7 * 86_400
+"""How long what has ended is kept."""
 OVERDUE = "DEADLINE_EXCEEDED"
 
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from admission.keys import Key
-from orchestrator.store import delays, steering
+from orchestrator.store import delays, pruning, steering
 from orchestrator.store.steering import NotRetryable
 from tests.stateful.deciding import is_refused
+from tests.stateful.ends import AGED, WEEK_SECONDS
 from tests.stateful.orders import Cancel, Clear, Erase, Order, Retried, Retry
 from tests.stateful.strategies import a_cell, endings, gathered, indexes, picked, some_ends
 from tests.stateful.working import Working
@@ -132,6 +133,29 @@ class Steering(Working):
             key = self.owner(parent)
             told = self.steer(Erase(key, parent))
             assert type(told) is type(self.rows.erase(parent))
+
+    @rule(some=st.lists(indexes, min_size=1, max_size=3), most=st.sampled_from([200, 1]))
+    def prune(self, some, most) -> None:
+        """What ended longer ago than it is kept is gone, and nothing else."""
+        old = self.long_ago(some)
+        assert self.pruned(most) == len(old)
+        for parent in old:
+            self.rows.erase(parent)
+
+    def long_ago(self, some: Sequence[int]) -> list[UUID]:
+        """These of the parents that have ended did so long ago."""
+        parents = self.rows.parents.items()
+        old = picked(sorted(parent for parent, row in parents if row.state.ended), some)
+        self.world.execute(AGED, parents=old)
+        return old
+
+    def pruned(self, most: int = 200) -> int:
+        """How many parents are pruned until none is due."""
+        pruned = 0
+        bounds = {"retention_seconds": WEEK_SECONDS, "parents": most}
+        while n := self.bare(pruning.prune, **bounds).parents:
+            pruned += n
+        return pruned
 
     @rule(index=indexes, lost=st.booleans(), how=endings)
     def stop_what_runs(self, index, lost, how) -> None:

@@ -4,10 +4,11 @@ from typing import Any
 from uuid import UUID
 
 from orchestrator import stewardship
-from orchestrator.store import delays, steering
+from orchestrator.store import delays, pruning, steering
 from orchestrator.store.children import Fence
 from orchestrator.store.steering import RETRYABLE, Canceled
 from tests.stateful.callers import GROUPS, Callers, tell
+from tests.stateful.ends import AGED, WEEK_SECONDS
 from tests.stateful.orders import Cancel, Clear, Erase, OfGroup, Order, Retry
 
 # Some parent of a key, of those that came lately: any of them, and old ones are many.
@@ -69,6 +70,17 @@ class Stewards(Callers):
         for parent, *_ in await self._some(key.id, ended=True):
             tell(erased=str(parent))  # or not: it may be killed before
             await self._order(Erase(key, parent))
+
+    async def _prune(self) -> None:
+        """What ended so long ago, and perhaps somebody retries at this moment."""
+        key = self._random.choice(self._keys)
+        for parent, *_ in await self._some(key.id, ended=True):
+            tell(erased=str(parent))  # or not, as above
+            async with self._pool.connection() as connection:
+                await connection.execute(AGED, {"parents": [parent]})
+                kept = {"retention_seconds": WEEK_SECONDS}
+                pruned = await pruning.prune(connection, **kept)
+            tell(ordered=f"Prune: {type(pruned).__name__ if pruned.parents else None}")
 
     async def _ask_of_group(self) -> None:
         kind = self._random.choice(["cancel", "retry"])

@@ -36,6 +36,8 @@ class Storm:
     retried: Counter[UUID] = field(default_factory=Counter)
     acted: bool = False
     erased: list[UUID] = field(default_factory=list)
+    old: set[UUID] = field(default_factory=set)
+    pruned: int = 0
     missed: set[UUID] = field(default_factory=set)
     ended: list[UUID] = field(default_factory=list)
     paused: set[int] = field(default_factory=set)
@@ -74,8 +76,11 @@ class Storm:
         before = self.before
         assert len(self.came) == len(set(self.came))
         assert len(self.erased) == len(set(self.erased))
-        assert self.missed <= set(self.erased)
-        stayed = before.parents.keys() - set(self.erased)
+        pruned = self.old - seen.parents.keys() - set(self.erased)
+        assert len(pruned) == self.pruned
+        gone = {*self.erased, *pruned}
+        assert self.missed <= gone
+        stayed = before.parents.keys() - gone
         assert seen.parents.keys() == stayed | set(self.came)
         for parent in stayed:
             self._judge_run(parent, seen)

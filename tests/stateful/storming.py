@@ -1,13 +1,15 @@
 """Everything at the same moment: whatever the order, nothing is lost, doubled or past a limit."""
 
 from typing import Any
+from uuid import UUID
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from orchestrator.fanout import fan_out
-from orchestrator.store import children, delays, steering, waits
+from orchestrator.store import children, delays, pruning, steering, waits
 from orchestrator.store.steering import Canceled, Erased
+from tests.stateful.ends import WEEK_SECONDS
 from tests.stateful.orders import Cancel, Clear, Erase, Read, Retried, Retry
 from tests.stateful.pacing import Pacing
 from tests.stateful.storm import Storm
@@ -22,13 +24,17 @@ class Storming(Pacing):
     @rule(some=st.lists(deeds, min_size=2, max_size=6))
     def all_at_once(self, some) -> None:
         """Whatever happens at the same moment: nothing is lost, doubled or past its limit."""
+        old: set[UUID] = set()
         for deed, how in some:
+            if deed == "prune":
+                old.update(self.long_ago(how))
             if deed == "expire":
                 late = picked(sorted(self.rows.live()), how)
                 self.deadlines_pass([one for one in late if self.rows.parents[one].deadline])
         steered = any(deed in STEERING for deed, _ in some)
-        storm = Storm(before=self.rows.copy(), dead=self.dead, steered=steered)
+        storm = Storm(before=self.rows.copy(), dead=self.dead, steered=steered, old=old)
         self.world.run(gathered(self.do(storm, *deed) for deed in some))
+        storm.pruned += self.pruned()
         self.pause()
         self.settled_down(storm)
 
@@ -103,6 +109,9 @@ class Storming(Pacing):
                 await self.world.bare(steering.expire)
             case "release":
                 await self.world.bare(delays.release)
+            case "prune":
+                pruned = await self.world.bare(pruning.prune, retention_seconds=WEEK_SECONDS)
+                storm.pruned += pruned.parents
             case "act":
                 acted = await self.world.act()
                 storm.acted |= acted

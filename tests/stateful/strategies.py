@@ -143,6 +143,7 @@ deeds = st.one_of(
     st.tuples(st.just("expire"), st.lists(indexes, min_size=1, max_size=3)),
     st.tuples(st.just("retry"), st.tuples(indexes, some_ends)),
     st.tuples(st.just("erase"), st.tuples(indexes)),
+    st.tuples(st.just("prune"), st.lists(indexes, min_size=1, max_size=3)),
     st.tuples(st.just("read"), st.tuples(indexes)),
     st.tuples(st.just("release"), st.none()),
     st.tuples(st.just("act"), st.none()),

@@ -18,7 +18,6 @@ from psycopg_pool import AsyncConnectionPool
 from admission import keys
 from orchestrator import db
 from orchestrator.fanout import fan_out
-from orchestrator.settings import Settings
 from orchestrator.store import children, nodes, surfaces
 from orchestrator.store.children import Completed, Fence
 from orchestrator.store.nodes import NewNode
@@ -81,6 +80,7 @@ class Client(Operators):
             (self._clear, 1),
             (self._retry, 6),
             (self._erase, 2),
+            (self._prune, 1),
             (self._ask_of_group, 1),
             (self._act, 4),
             (self._expire, 3),
@@ -145,8 +145,7 @@ class Client(Operators):
 
 
 async def client(url: str, seed: int) -> None:
-    settings = Settings(database_url=url)
-    async with db.pool(settings, url, most=2, name="client") as pool:
+    async with db.pool(url, most=2, name="client") as pool:
         await Client(pool, seed).live()
 
 

@@ -16,7 +16,6 @@ from psycopg import AsyncConnection
 from admission.keys import Issued, Key
 from orchestrator import db, snapshot, stewardship
 from orchestrator.domain.snapshot import Snapshot
-from orchestrator.settings import Settings
 from orchestrator.store import nodes, waits
 from orchestrator.store.nodes import NewNode
 from orchestrator.submission import Outcomes
@@ -59,12 +58,11 @@ class World:
     """One database and its users. `open` and `close` bracket an example."""
 
     def __init__(self, url: str, runner: asyncio.Runner) -> None:
-        settings = Settings(database_url=url)
         self.url = url
         self.doors: list[Door] = []
         self._runner = runner
-        self._apis = [db.pool(settings, url, most=2, name=f"api-{n}") for n in (1, 2)]
-        self._others = db.pool(settings, url, most=6, name="others")
+        self._apis = [db.pool(url, most=2, name=f"api-{n}") for n in (1, 2)]
+        self._others = db.pool(url, most=6, name="others")
         self.beating = psycopg.connect(url, autocommit=True)
         self._seconds = 0.0
 
