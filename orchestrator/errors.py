@@ -4,7 +4,10 @@ BROKEN_CONFIGURATION = 78
 """The exit code (EX_CONFIG) by which a process tells its supervisor not to start it again."""
 
 SUPERVISED = "PARALLAX_SUPERVISED"
-"""Set in the environment of what `parallax up` starts; other callers get 1 for every failure."""
+"""In the environment of what `parallax up` starts: how many workers it keeps.
+
+Who is supervised is started anew, and told once to stop; other callers get 1 for every failure.
+"""
 
 
 class ParallaxError(Exception):

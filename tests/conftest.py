@@ -148,6 +148,27 @@ def databases_left() -> set[str]:
     return set()
 
 
+@pytest.fixture(scope="session")
+def new_database(server, maintenance) -> Iterator[Callable[[], str]]:
+    """Makes a database without a schema, dropped after all tests; what it returns is the URL."""
+    made = []
+
+    def make() -> str:
+        made.append(f"{_run()}_{secrets.token_hex(4)}")
+        maintenance.execute(_named("CREATE DATABASE {}", made[-1]))
+        return server(made[-1])
+
+    yield make
+    for name in made:
+        _drop(maintenance, name)
+
+
+@pytest.fixture
+def empty(new_database) -> str:
+    """The URL of a database without a schema."""
+    return new_database()
+
+
 @pytest.fixture
 def database(server, maintenance, template, databases_left) -> Iterator[str]:
     """The URL of a migrated database of this test's own.

@@ -20,6 +20,10 @@ _log = structlog.get_logger()
 _abandoned: set[asyncio.Task[Any]] = set()
 
 
+class OverdueError(Exception):
+    """A capture that took longer than it may."""
+
+
 class MisbehavedError(Exception):
     """A capture did what none may; the text says what, to follow the words "its adapter"."""
 
@@ -32,14 +36,26 @@ def abandoned() -> int:
 class _Crew:
     """The tasks that a capture has started and that have not ended, for as long as it runs."""
 
-    __slots__ = ("open", "tasks")
+    __slots__ = ("name", "open", "tasks")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str | None) -> None:
+        self.name = name
         self.open = True
         self.tasks: set[asyncio.Task[Any]] = set()
 
 
+class _Hand(asyncio.Task[Any]):
+    """A task of a crew. Its own name is whatever the adapter gave it."""
+
+    crew: _Crew
+
+
 _crew: ContextVar[_Crew | None] = ContextVar("crew", default=None)
+
+
+def name_of(task: asyncio.Task[Any]) -> str:
+    """The name of the capture that this task belongs to; of any other its own."""
+    return task.crew.name if isinstance(task, _Hand) and task.crew.name else task.get_name()
 
 
 def kept(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
@@ -51,7 +67,8 @@ def kept(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asy
     crew = _crew.get() if context is None else context.get(_crew)
     if crew is None or not crew.open:
         return asyncio.Task(coroutine, loop=loop, **options)
-    task = asyncio.Task(_heard(coroutine), loop=loop, **options)
+    task = _Hand(_heard(coroutine), loop=loop, **options)
+    task.crew = crew
     crew.tasks.add(task)
     task.add_done_callback(crew.tasks.discard)
     return task
@@ -60,17 +77,17 @@ def kept(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asy
 async def bounded(
     capture: Coroutine[Any, Any, Found], seconds: float, *, name: str | None = None
 ) -> Found:
-    """What the capture finds; `TimeoutError` when it takes longer. Canceled, it is too.
+    """What the capture finds; `OverdueError` when it takes longer. Canceled, it is too.
 
     Raises what the capture raises, or `MisbehavedError`, but no cancellation that is not ours.
     """
-    crew, context = _Crew(), copy_context()
+    crew, context = _Crew(name), copy_context()
     loop = asyncio.get_running_loop()
     task = loop.create_task(_crewed(crew, capture), name=name, context=context)
     try:
         await asyncio.wait((task,), timeout=seconds)
         if not task.done():
-            raise TimeoutError
+            raise OverdueError
         found = _found(task)
         if left := await _unended(crew.tasks):
             raise MisbehavedError(f"left {left} tasks running")

@@ -4,11 +4,14 @@ import os
 import sys
 from pathlib import Path
 
+from orchestrator.errors import SUPERVISED
+from orchestrator.settings import LEAST_MEMORY_BYTES
+
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _RESIDENT = Path("/proc/self/statm")
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 _SHARE = 2
-"""A worker may have one part in so many of what there is."""
+"""The workers of a supervisor may have one part in so many of what there is."""
 
 
 def resident_bytes() -> int:
@@ -20,8 +23,17 @@ def resident_bytes() -> int:
 
 
 def allowed_bytes() -> int:
-    """Half of the memory there is for us: the machine's, or what its control group may have."""
-    return min(os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES, _granted()) // _SHARE
+    """What this process may have: its share of half of the memory there is for us.
+
+    That is the machine's, or what its control group may have.
+    """
+    there_is = min(os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES, _granted())
+    return max(LEAST_MEMORY_BYTES, there_is // (_SHARE * _workers()))
+
+
+def _workers() -> int:
+    """As many as its supervisor keeps; one that has none is alone, as far as it can know."""
+    return max(1, int(os.environ.get(SUPERVISED, "1")))
 
 
 def _granted() -> int:

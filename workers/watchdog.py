@@ -14,7 +14,7 @@ from collections.abc import Callable
 import structlog
 
 from orchestrator import lifeline
-from workers import memory
+from workers import captures, memory
 
 LOOK_SECONDS = 1.0
 BLOCKED_LOOKS = 5
@@ -92,9 +92,9 @@ class Watchdog:
             self._end(STALLED)
 
     def _task(self) -> str | None:
-        """The name of the task the loop is in."""
+        """The name of the capture, or else of the task, that the loop is in."""
         task = asyncio.current_task(self._loop)
-        return task.get_name() if task else None
+        return captures.name_of(task) if task else None
 
     def _stack(self) -> str:
         frame = sys._current_frames().get(self._of)  # noqa: SLF001 - there is no other way to it

@@ -49,7 +49,7 @@ def run(
         migrations.upgrade(settings.listen_url or database.url)
         received = stack.enter_context(signals.caught())
         url = listening.url(door)
-        environment = _environment(settings, database.url, urlsplit(url).port)
+        environment = _environment(settings, database.url, urlsplit(url).port, workers)
         answering = environment | {listening.DESCRIPTOR: str(door.fileno())}
         keep = database.keep
         loop = Loop(
@@ -91,10 +91,10 @@ def _database(settings: Settings) -> Iterator[_Database]:
         yield _Database(url=server.url, keep=(server.fileno(),), tick=tick)
 
 
-def _environment(settings: Settings, url: str, port: int | None) -> dict[str, str]:
+def _environment(settings: Settings, url: str, port: int | None, workers: int) -> dict[str, str]:
     given = {"DATABASE_URL": url, "HOST": settings.host, "PORT": str(port)}
     named = {f"PARALLAX_{name}": value for name, value in given.items()}
-    return os.environ | named | {SUPERVISED: "1"}
+    return os.environ | named | {SUPERVISED: str(workers)}
 
 
 def _processes(

@@ -41,6 +41,7 @@ ENDS = {
     "leaks": BROKEN,
     "swells": {"RESPONSE_TOO_LARGE"},
     "deaf": {"UPSTREAM_TIMEOUT"},
+    "gives_up": {"UPSTREAM_TIMEOUT"},
 }
 NEIGHBOURS = ["US", "GB", "DE", "FR", "IT", "ES", "SE", "PL"]
 

@@ -1,11 +1,8 @@
-import os
-import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from psycopg import sql
 
 from tests.e2e import upstream as upstreams
 from tests.e2e.upstream import Upstream
@@ -31,12 +28,9 @@ def pooled(bouncer, database) -> str:
 
 
 @pytest.fixture(scope="module")
-def empty(server, maintenance) -> Iterator[str]:
+def empty(new_database) -> str:
     """The URL of a database without a schema, for all tests of a module."""
-    name = f"{Path(os.environ['TMPDIR']).name.replace('-', '_')}_{secrets.token_hex(4)}"
-    maintenance.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    yield server(name)
-    maintenance.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    return new_database()
 
 
 @pytest.fixture(scope="module")

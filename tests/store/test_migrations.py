@@ -1,12 +1,9 @@
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 from alembic import command
-from psycopg import sql
 from sqlalchemy import NullPool, create_engine
 
 from orchestrator.errors import DatabaseUnavailableError
@@ -16,26 +13,6 @@ from tests import factories
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
 REVISIONS = sorted(path.name.partition("_")[0] for path in VERSIONS.glob("[0-9]*.py"))
-
-
-@pytest.fixture
-def empty(server, maintenance) -> Iterator[str]:
-    """The URL of a database without a schema."""
-    with new_database(server, maintenance, "migrations_empty") as url:
-        yield url
-
-
-@contextmanager
-def new_database(server, maintenance, stem: str) -> Iterator[str]:
-    """A database made for one test and dropped after it."""
-    name = f"{stem}_{threading.get_native_id()}"
-    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-    maintenance.execute(drop)
-    maintenance.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    try:
-        yield server(name)
-    finally:
-        maintenance.execute(drop)
 
 
 def revisions(applied: list[str]) -> list[str]:
@@ -138,18 +115,18 @@ def migrated(server, template) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def declared(server, maintenance) -> Iterator[dict[str, str]]:
+def declared(new_database) -> dict[str, str]:
     """The schema as the tables and the counters declare it."""
-    with new_database(server, maintenance, "migrations_declared") as url:
-        engine = create_engine(
-            "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool
-        )
-        tables.metadata.create_all(engine)
-        engine.dispose()
-        with psycopg.connect(url) as session:
-            for statement in (*counters.FUNCTIONS, *counters.TRIGGERS):
-                session.execute(statement)
-        yield catalog(url)
+    url = new_database()
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool
+    )
+    tables.metadata.create_all(engine)
+    engine.dispose()
+    with psycopg.connect(url) as session:
+        for statement in (*counters.FUNCTIONS, *counters.TRIGGERS):
+            session.execute(statement)
+    return catalog(url)
 
 
 @pytest.mark.parametrize("kind", ["column", "table", "constraint", "index", "trigger", "function"])

@@ -63,6 +63,7 @@ os.write(1, f"worker {os.getpid()}\\n".encode())
 lifeline.speak()
 signal.pause()
 """
+TELLING = WORK.replace("worker {os.getpid()}", "one of {os.environ['PARALLAX_SUPERVISED']}")
 STUBBORN = WORK.replace("raise SystemExit", "signal.pause()")
 MISCONFIGURED = "import sys; print('parallax.toml line 3: no', flush=True); sys.exit(78)"
 PATIENT = {
@@ -293,6 +294,14 @@ def test_what_never_starts_is_given_up(up):
     rest, code = running.end()
     assert code == 1
     assert 1 < rest.count("no luck") < 10
+
+
+def test_workers_know_how_many_they_are(up):
+    """They share what memory there is."""
+    running = up(workers=2, work=TELLING)
+    assert [running.word("one of") for _ in range(2)] == ["2", "2"]
+    running.process.terminate()
+    assert running.end()[1] == 0
 
 
 def test_api_processes_share_the_port(up):

@@ -82,6 +82,10 @@ class Poison:
         while True:
             pass
 
+    async def gives_up(self, request):
+        async with asyncio.timeout(0.01):
+            await asyncio.Event().wait()
+
     async def exits(self, request):
         raise SystemExit(3)
 

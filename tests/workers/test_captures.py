@@ -28,8 +28,13 @@ REASONS = {
     "leaks": "left 3 tasks running",
     "swells": "the capture is larger than 33554432 bytes",
     "deaf": "no answer within 0.05 s",
+    "gives_up": "no answer in the time its adapter allows for one",
 }
-CODES = {"swells": "RESPONSE_TOO_LARGE", "deaf": "UPSTREAM_TIMEOUT"}
+CODES = {
+    "swells": "RESPONSE_TOO_LARGE",
+    "deaf": "UPSTREAM_TIMEOUT",
+    "gives_up": "UPSTREAM_TIMEOUT",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 
 import pytest
@@ -36,3 +38,19 @@ def test_a_worker_too_small_for_its_surfaces_says_so(start, capsys, slots, serve
     assert start("--slots", slots, "--surfaces", served) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"--slots: {slots} are too few; there must be {needed} ")
+
+
+def test_a_worker_on_a_database_without_the_schema_says_what_to_do(empty):
+    """At once: waiting would not bring it."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "workers"],
+        env=os.environ | {"PARALLAX_DATABASE_URL": empty},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == (
+        "The worker cannot run: the database has not the schema of this version;"
+        " run `parallax migrate` first"
+    )

@@ -13,7 +13,10 @@ from orchestrator.store import steering
 from tests import factories
 from tests.waiting import eventually
 from tests.workers.database import pool_of
+from tests.workers.poison import Poison
 from tests.workers.running import CONFIG, Surface, counted, waiting
+from workers import captures
+from workers import node as nodes
 from workers.execution import Served
 from workers.node import Node
 
@@ -120,3 +123,24 @@ async def test_what_is_told_to_stop_is_interrupted_whatever_its_weight(connectio
 
         await eventually(canceled)
     assert (light.running, heavy.running) == (0, 0)
+
+
+async def test_a_worker_with_too_much_that_nobody_can_end_makes_way(connection, node, monkeypatch):
+    """It drains by itself, for its supervisor to start a fresh one."""
+    monkeypatch.setattr(nodes, "MOST_ABANDONED", 2)
+    poison = Poison()
+    await waiting(connection, LIGHT)
+    async with node(drain_seconds=0) as (light, _):
+
+        async def busy_light() -> bool:
+            return light.running == LIGHT
+
+        async def all_given_back() -> bool:
+            return await counted(connection) == {"queued": LIGHT}
+
+        await eventually(busy_light)
+        for _ in range(2):
+            with pytest.raises(captures.OverdueError):
+                await captures.bounded(poison.deaf(None), 0.01)
+        await eventually(all_given_back)
+    poison.heard.set()

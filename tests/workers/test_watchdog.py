@@ -5,6 +5,9 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from orchestrator.errors import SUPERVISED
+from orchestrator.settings import LEAST_MEMORY_BYTES
+from workers import captures, memory
 from workers.watchdog import BLOCKED_LOOKS, STALLED, STALLED_LOOKS, TOO_LARGE, Watchdog
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +73,24 @@ async def test_a_stalled_process_blames_the_child_and_ends(watched):
     assert (watched.blamed, watched.ends) == (["released", "job_1.s.us"], [STALLED])
 
 
+async def test_a_child_whose_task_blocks_is_blamed(watched):
+    """Whatever name the adapter gave to the task it started."""
+
+    async def blocks():
+        watched.look(STALLED_LOOKS)
+
+    async def capture():
+        await asyncio.create_task(blocks(), name="helper")
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(captures.kept)
+    try:
+        await captures.bounded(capture(), 30, name="job_1.s.us")
+    finally:
+        loop.set_task_factory(None)
+    assert (watched.blamed, watched.ends) == (["released", "job_1.s.us"], [STALLED])
+
+
 async def test_a_process_that_cannot_blame_ends_all_the_same(watched):
     """The database may be away."""
     watched.dog._blame = {}.pop
@@ -86,3 +107,11 @@ async def test_a_process_that_grows_too_large_ends(watched):
     (said,) = watched.look(1)
     assert (said["event"], said["allowed_bytes"]) == ("node.too_large", ALLOWED)
     assert watched.ends == [TOO_LARGE]
+
+
+async def test_workers_of_one_supervisor_share_the_memory(monkeypatch):
+    """Half of what there is, for all of them; each has enough to begin with."""
+    alone = memory.allowed_bytes()
+    for workers, share in [("2", alone // 2), ("0", alone), ("100000", LEAST_MEMORY_BYTES)]:
+        monkeypatch.setenv(SUPERVISED, workers)
+        assert memory.allowed_bytes() == share

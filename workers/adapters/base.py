@@ -13,7 +13,7 @@ from orchestrator.domain.envelope import Capture, Method
 from orchestrator.surfaces import Discreet, SurfaceConfig
 from workers import captures
 from workers.adapters.normalising import encode, verified
-from workers.captures import MisbehavedError
+from workers.captures import MisbehavedError, OverdueError
 from workers.errors import OptionError, SurfaceError, TooLateError
 
 _log = structlog.get_logger()
@@ -104,10 +104,12 @@ async def run(
         return Captured(*verified(found))
     except (SurfaceError, TooLateError):
         raise
+    except OverdueError:
+        reason = f"no answer within {timeout_seconds:g} s"
+        raise SurfaceError("UPSTREAM_TIMEOUT", reason, permanent=False) from None
     except TimeoutError:
-        raise SurfaceError(
-            "UPSTREAM_TIMEOUT", f"no answer within {timeout_seconds:g} s", permanent=False
-        ) from None
+        reason = "no answer in the time its adapter allows for one"
+        raise SurfaceError("UPSTREAM_TIMEOUT", reason, permanent=False) from None
     except Exception as error:
         _log.exception("adapter.broken", surface=request.surface, child=request.child)
         broke = str(error) if isinstance(error, MisbehavedError) else _broke(error)

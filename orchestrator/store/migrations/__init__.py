@@ -7,6 +7,7 @@ two starts at once apply each revision once.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from alembic import command
@@ -20,6 +21,11 @@ from orchestrator.errors import DatabaseUnavailableError
 
 LOCK = 7_201_001
 """The advisory lock of migrations; claim and fan-out have their own."""
+_SESSION: dict[str, Any] = {
+    "prepare_threshold": None,  # there may be a pooler
+    "connect_timeout": 5,  # seconds; the default is for ever
+    "target_session_attrs": "read-write",  # of several servers the one that is no standby
+}
 
 
 def upgrade(url: str) -> list[str]:
@@ -55,7 +61,7 @@ def _config(connection: Connection) -> Config:
 def _connected(url: str) -> Iterator[Connection]:
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(url, prepare_threshold=None),  # there may be a pooler
+        creator=lambda: psycopg.connect(url, **_SESSION),
         poolclass=NullPool,
     )
     try:
