@@ -7,6 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CORES ?= 2
 SUITES := unit store api workers contract stateful e2e
+SLOW := $(SUITES) schemathesis pgbouncer
 PYTEST := $(BIN)/pytest -n $(CORES) --dist worksteal
 CODE := admission orchestrator workers tests
 
@@ -28,9 +29,7 @@ $(SUITES): $(READY)
 	@.ci/suite $@ $(PYTEST) -m "not slow" tests/$@
 
 ci-more: $(READY)
-	@.ci/suite stateful $(PYTEST) --hypothesis-profile=long tests/stateful
-	@.ci/suite slow $(PYTEST) -m slow $(patsubst %,tests/%,$(filter-out stateful,$(SUITES)))
-	@.ci/suite schemathesis-and-pgbouncer $(PYTEST) tests/schemathesis tests/pgbouncer
+	@.ci/suite slow $(PYTEST) --hypothesis-profile=long -m "slow or thorough" $(SLOW:%=tests/%)
 	@.ci/suite chaos $(PYTEST) -m slow tests/chaos
 	@.ci/suite bench-guards $(BIN)/pytest tests/bench
 	@.ci/on-postgres .ci/suite store-on-another-postgresql $(PYTEST) -m "not slow" tests/store

@@ -19,8 +19,12 @@ _seconds: Counter[str] = Counter()
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long suites first; in each the order is that of pytest-randomly."""
-    items.sort(key=lambda item: _suite(item.nodeid) not in LONG)
+    """The long tests first, then the long suites; in each the order is that of pytest-randomly."""
+    items.sort(key=lambda item: (not item.get_closest_marker("thorough"), not _long(item)))
+
+
+def _long(item: pytest.Item) -> bool:
+    return _suite(item.nodeid) in LONG
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -11,7 +11,7 @@ from orchestrator.store import counters, migrations
 from tests import factories
 from tests.pgbouncer.bouncing import POOL
 
-pytestmark = [pytest.mark.anyio, pytest.mark.optional]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.optional]
 
 PLANNED = "SELECT current_setting('plan_cache_mode')"
 COMPLETED = "SELECT count(*)::int FROM child WHERE state = 'completed'"

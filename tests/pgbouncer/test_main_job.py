@@ -15,7 +15,7 @@ from tests.e2e.test_kills import HELD, LIVE, Callers, survived
 from tests.stateful.snapshots import equations
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.anyio, pytest.mark.optional]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.optional]
 
 REGIONS = ["US", "GB", "DE"]
 CALLERS = 32

@@ -32,6 +32,7 @@ def look(machine: Callable[[], RuleBasedStateMachine], *, short: int, long: int)
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(1200)
 def test_the_invariants_hold_after_every_step(database):
     """No place, counter, outcome, token or limit is ever off, and in the end everything ends."""
@@ -50,6 +51,7 @@ async def processes(anyio_backend, connection, database) -> Iterator[list[Proces
         process.kill()
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(1200)
 def test_they_hold_over_http_and_two_processes_too(database, processes):
     """Whoever is answered has what the rows say; whoever hangs up or is killed leaves nothing."""
