@@ -43,7 +43,7 @@ check: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m tests.bench
 
-# One cell after the other: they share the machine. About 25 minutes.
+# One cell after the other: they share the machine. About 22 minutes.
 chaos: $(READY)
 	@PARALLAX_TEST_CHAOS=long $(BIN)/pytest -q -m slow -p no:randomly tests/chaos
 
