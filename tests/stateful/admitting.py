@@ -25,8 +25,11 @@ from tests.stateful.strategies import (
     prompt_plans,
 )
 
-# However slow this run, nobody is passed over for long but by a rule.
-YOUNG = "UPDATE strand SET since = extract(epoch FROM clock_timestamp()) WHERE waiting"
+# However slow this run, nobody is passed over or not looked at for long but by a rule.
+YOUNG = """
+WITH looked_at AS (UPDATE usage SET fan_turn = extract(epoch FROM clock_timestamp()))
+UPDATE strand SET since = extract(epoch FROM clock_timestamp()) WHERE waiting
+"""
 AGED = """
 WITH looked_at AS (UPDATE usage SET fan_turn = 0, fan_passed = 0)
 UPDATE strand SET since = extract(epoch FROM clock_timestamp()) - 3600 WHERE waiting
@@ -106,6 +109,6 @@ class Admitting(Furnished):
         seen = self.look()
         left = [one for one in self.rows.live() if seen.parents[one].state != "queued"]
         moved = [one for one in left if self.rows.parents[one].state == "queued"]
-        assert bool(moved) == leaving
+        assert bool(moved) == leaving, (moved, leaving)
         within_windows(self.rows, moved, self.limits, aged=aged, both=both)
         assert born == sum(self.rows.fan_out(parent) for parent in moved)
