@@ -37,7 +37,7 @@ def look(machine: Callable[[], RuleBasedStateMachine], *, short: int, long: int)
 def test_the_invariants_hold_after_every_step(database):
     """No place, counter, outcome, token or limit is ever off, and in the end everything ends."""
     with world(database) as made:
-        look(partial(Machine, made), short=50, long=120)
+        look(partial(Machine, made), short=50, long=80)
 
 
 @pytest.fixture
@@ -56,4 +56,4 @@ async def processes(anyio_backend, connection, database) -> Iterator[list[Proces
 def test_they_hold_over_http_and_two_processes_too(database, processes):
     """Whoever is answered has what the rows say; whoever hangs up or is killed leaves nothing."""
     with world(database, Served, processes=processes) as made:
-        look(partial(ServedMachine, made), short=10, long=32)
+        look(partial(ServedMachine, made), short=10, long=24)
