@@ -50,6 +50,7 @@ SAME_STATEMENT = (
     ("  FROM server s\n  CROSS JOIN lane l", "  FROM held CROSS JOIN server s CROSS JOIN lane l"),
     ("WHERE x.queued > 0 AND", "WHERE held.it IS NOT NULL AND x.queued > 0 AND"),
 )
+FENCE = "WHERE c.parent_id = o.parent_id AND c.ordinal = o.ordinal AND c.claim = o.claim"
 RECOUNT = "(SELECT count(*) FROM child s WHERE s.parent_id = p.id AND s.finished_at IS NOT NULL)"
 HELD = ", (SELECT count(*) FROM locked) AS held"
 
@@ -99,7 +100,7 @@ MUTATIONS = (
     Mutation(
         "settle: claim token in the fence",
         SETTLE,
-        swap(("AND c.claim = o.claim", "AND lower(c.state) = 'processing'")),
+        swap((FENCE, FENCE.replace("c.claim = o.claim", "lower(c.state) = 'processing'"))),
     ),
     Mutation(
         "settle: done = done + n, no recount",
@@ -202,7 +203,7 @@ MUTATIONS = (
     Mutation(
         "plans: the fence alone finds a child",
         SETTLE,
-        swap(("AND c.claim = o.claim", "AND c.claim = o.claim AND c.state = 'processing'")),
+        swap((FENCE, FENCE.replace("c.claim", "c.state = 'processing' AND c.claim"))),
         (PLANS,),
     ),
     Mutation(
