@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode before the test's server, by way of Unix sockets alone."""
+"""PgBouncer in transaction mode before a server, by way of Unix sockets alone."""
 
 import os
 import shutil
@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -33,16 +34,19 @@ server_login_retry = 1
 class Bouncer:
     """One PgBouncer; it runs between `start` and `stop` or `kill`.
 
-    As root it is run by the user whose the server's socket is: it refuses to be root.
+    As root it is run by the user whose the server's socket is: it refuses to be root. Where it is
+    not installed the test is skipped.
     """
 
     def __init__(self, directory: Path, server: str) -> None:
+        if PROGRAM is None:
+            pytest.skip("PgBouncer is not installed here (on Debian: apt install pgbouncer)")
         parts = conninfo_to_dict(server)
         sockets = Path(str(parts["host"]))
         owner = sockets.stat().st_uid
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
-        self._command = [str(PROGRAM), str(directory / "pgbouncer.ini")]
+        self._command = [PROGRAM, str(directory / "pgbouncer.ini")]
         if os.geteuid() == 0:
             drop = [f"--reuid={owner}", f"--regid={owner}", "--clear-groups"]
             self._command = ["setpriv", *drop, *self._command]

@@ -6,14 +6,12 @@ import pytest
 
 from tests.e2e import upstream as upstreams
 from tests.e2e.upstream import Upstream
-from tests.pgbouncer.bouncing import PROGRAM, Bouncer
+from tests.pgbouncer.bouncing import Bouncer
 
 
 @pytest.fixture(scope="module")
 def bouncer(server) -> Iterator[Bouncer]:
     """PgBouncer before every database of the server."""
-    if PROGRAM is None:
-        pytest.skip("there is no pgbouncer here (on Debian: apt install pgbouncer)")
     with tempfile.TemporaryDirectory(prefix="b-") as directory:  # short: a socket lives in it
         made = Bouncer(Path(directory), server("postgres"))
         made.start()
