@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import environ
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.configured import Document, SurfaceTable
+from orchestrator.domain.addresses import Network
 from orchestrator.errors import ConfigError
 from orchestrator.surfaces import Discreet, RegionConfig, SurfaceConfig
 from orchestrator.toml_lines import Key, line_of, line_of_fault
@@ -45,9 +46,15 @@ class Configuration(Discreet, frozen=True, kw_only=True):
         return ConfigError(_place(self.path, self.text, ("surfaces", surface, *keys), reason))
 
 
-def load(path: Path | None, *, environment: Mapping[str, str] = environ) -> Configuration:
+def load(
+    path: Path | None,
+    *,
+    environment: Mapping[str, str] = environ,
+    reachable: Iterable[Network] = (),
+) -> Configuration:
     """The configuration in this file; None: `./parallax.toml` if it is there, else built in.
 
+    `reachable` are the networks that addresses chosen by clients may be in beside the internet's.
     Raises `ConfigError`, one line per fault, each `file:line: key: reason`.
     """
     if path is None:
@@ -60,8 +67,12 @@ def load(path: Path | None, *, environment: Mapping[str, str] = environ) -> Conf
     except tomllib.TOMLDecodeError as error:
         line, reason = line_of_fault(error, text)
         raise ConfigError(f"{path}:{line}: {reason}") from None
+    read = _read(path, text, document, environment)
+    networks = tuple(map(str, reachable))
     return Configuration(
-        surfaces=_surfaces(path, text, document, environment), path=path, text=text
+        surfaces={name: _config(name, table, networks) for name, table in read.surfaces.items()},
+        path=path,
+        text=text,
     )
 
 
@@ -91,9 +102,9 @@ def _text(path: Path) -> str:
         raise ConfigError(f"{path}:{line}: not UTF-8") from None
 
 
-def _surfaces(
+def _read(
     path: Path, text: str, document: dict[str, Any], environment: Mapping[str, str]
-) -> dict[str, SurfaceConfig]:
+) -> Document:
     faults: list[tuple[tuple[Key, ...], str]] = []
     filled = _filled(document, (), environment, faults)
     read: Document | None = None
@@ -106,10 +117,10 @@ def _surfaces(
     if read is None or faults:
         faults.sort(key=lambda fault: line_of(text, fault[0]))
         raise ConfigError("\n".join(_place(path, text, *fault) for fault in faults))
-    return {name: _config(name, table) for name, table in read.surfaces.items()}
+    return read
 
 
-def _config(name: str, table: SurfaceTable) -> SurfaceConfig:
+def _config(name: str, table: SurfaceTable, reachable: tuple[str, ...]) -> SurfaceConfig:
     return SurfaceConfig(
         name=name,
         adapter=table.adapter,
@@ -125,6 +136,7 @@ def _config(name: str, table: SurfaceTable) -> SurfaceConfig:
             country.upper(): RegionConfig(**region.model_dump())
             for country, region in table.regions.items()
         },
+        reachable=reachable,
     )
 
 

@@ -5,11 +5,20 @@ from typing import Annotated, Literal
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import BeforeValidator, ByteSize, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    ValidationError,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from orchestrator import durations
+from orchestrator import durations, secret_keys
+from orchestrator.domain import addresses
+from orchestrator.domain.addresses import Network
 from orchestrator.errors import ConfigError
 
 Seconds = Annotated[float, Field(ge=0)]
@@ -28,6 +37,24 @@ def _kept(written: object) -> float:
 
 Retention = Annotated[float, BeforeValidator(_kept)]
 """Seconds, at least a day's: for so long an idempotency key is promised to be known."""
+
+
+def _sealing(keys: str | None) -> str | None:
+    if keys:
+        secret_keys.split(keys)
+    return keys or None
+
+
+SecretKey = Annotated[str | None, AfterValidator(_sealing), Field(repr=False)]
+"""As `sealing.Sealer` takes it; no `repr` shows it, and no message repeats it."""
+
+
+def _networks(written: object) -> object:
+    return addresses.networks(written) if isinstance(written, str) else written
+
+
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
+"""CIDRs, in the environment separated by commas or spaces."""
 DatabaseUrl = Annotated[str | None, Field(repr=False)]
 """It may hold a password: no `repr` shows it, and no message repeats it."""
 
@@ -61,6 +88,8 @@ class Settings(BaseSettings):
     drain_seconds: Seconds = 30.0
     retention: Retention = 7 * DAY
     worker_memory: Annotated[ByteSize, Field(ge=LEAST_MEMORY_BYTES)] | None = None
+    secret_key: SecretKey = None
+    allow_networks: Networks = ()
     metrics_public: bool = False
     log: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -68,7 +68,8 @@ class SurfaceConfig(Discreet, frozen=True, kw_only=True):
 
     `concurrency` and `rate` (as it is written: `per_second`) bound each lane (surface, country)
     over all workers; `slots` of a worker are taken by each of its children. `regions` is keyed by
-    ISO 3166-1 alpha-2 country in upper case.
+    ISO 3166-1 alpha-2 country in upper case. `reachable` has the networks, as CIDRs, that addresses
+    chosen by clients may be in beside the internet's.
     """
 
     name: str
@@ -82,6 +83,7 @@ class SurfaceConfig(Discreet, frozen=True, kw_only=True):
     raw: bool = False
     options: dict[str, Any] = {}
     regions: dict[str, RegionConfig] = {}
+    reachable: tuple[str, ...] = ()
 
     def _shown(self) -> dict[str, Any]:
         return msgspec.structs.asdict(self) | {"options": tuple(self.options)}

@@ -29,7 +29,8 @@ def main() -> int:
         here = settings.load()
         observability.configure(here)
         url = _database(here)
-        served = _served(configuration.load(here.config), arguments.surfaces)
+        configured = configuration.load(here.config, reachable=here.allow_networks)
+        served = _served(configured, arguments.surfaces)
         _check(arguments.slots, served)
         spared()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -171,7 +171,12 @@ def _session(socks: str | None, tls: ssl.SSLContext) -> aiohttp.ClientSession:
 def _connector(socks: str | None, tls: ssl.SSLContext) -> aiohttp.TCPConnector:
     """Connections without a limit of their own: the lane's concurrency is the limit."""
     if socks is None:
-        return aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS)
+        return aiohttp.TCPConnector(
+            resolver=aiohttp.ThreadedResolver(),  # an operator's upstreams have the system's names
+            ssl=tls,
+            limit=0,
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+        )
     kind, host, port, user, password = parse_proxy_url(_SOCKS_BY_NAME.sub(r"\1:", socks))
     return ProxyConnector(
         proxy_type=kind,

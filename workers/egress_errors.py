@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+import aiodns
 import aiohttp
 import aiohttp_socks
 
@@ -126,6 +127,18 @@ def _moment(date: str) -> datetime | None:
 
 def _dns(error: OSError) -> SurfaceError:
     """A name that does not exist stays so; a resolver that does not answer may recover."""
-    absent = isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+    absent = _absent(error)
     reason = "does not exist" if absent else "cannot be looked up now"
     return SurfaceError("DNS_FAILED", f"the upstream's name {reason}", permanent=absent)
+
+
+def _absent(error: OSError) -> bool:
+    """Whether there is no such name, as the system's resolver says it or as the asynchronous one.
+
+    Of the latter aiohttp keeps only the words; what they came from has the number.
+    """
+    match error.__cause__:
+        case aiodns.error.DNSError(args=(code, *_)):
+            return bool(code == aiodns.error.ARES_ENOTFOUND)
+        case _:
+            return isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME

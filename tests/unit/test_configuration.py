@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 
 from orchestrator import configuration
+from orchestrator.domain.addresses import networks
 from orchestrator.errors import ConfigError
 from orchestrator.surfaces import RegionLimits, SurfaceDescriptor
 from orchestrator.toml_lines import line_of
@@ -86,6 +87,15 @@ def test_defaults(read):
     assert (plain.concurrency, plain.timeout_seconds, plain.attempts) == (100, 30.0, 4)
     assert (plain.raw, plain.options, plain.regions) == (False, {}, {})
     assert (plain.rate, plain.slots) == (None, 1)
+
+
+def test_each_surface_is_told_which_networks_clients_may_reach(tmp_path):
+    """As text, so that it goes wherever a surface's configuration goes."""
+    path = tmp_path / "parallax.toml"
+    path.write_text('[surfaces.a]\nadapter = "x"\n[surfaces.b]\nadapter = "y"')
+    surfaces = configuration.load(path, reachable=networks("10.0.0.0/8 ::1")).surfaces
+    assert [surface.reachable for surface in surfaces.values()] == [("10.0.0.0/8", "::1/128")] * 2
+    assert configuration.load(path).surfaces["a"].reachable == ()
 
 
 def test_a_descriptor_is_read_as_it_was_written():

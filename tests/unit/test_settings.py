@@ -1,5 +1,7 @@
 """The server's settings: the names scripts rely on, and what holds when nothing is said."""
 
+from ipaddress import IPv4Network, IPv6Network
+
 import pytest
 
 from orchestrator import settings
@@ -16,6 +18,11 @@ LIMITS = {
     "PARALLAX_RETENTION": (7 * 86400, "36h", 36 * 3600),
     "PARALLAX_HOST": ("127.0.0.1", "::1", "::1"),
     "PARALLAX_PORT": (8080, "0", 0),
+    "PARALLAX_ALLOW_NETWORKS": (
+        (),
+        "10.0.0.0/8, fd00::/8 ::1",
+        (IPv4Network("10.0.0.0/8"), IPv6Network("fd00::/8"), IPv6Network("::1/128")),
+    ),
 }
 
 
@@ -34,3 +41,24 @@ def test_a_retention_is_a_duration_of_at_least_a_day(monkeypatch, said):
     monkeypatch.setenv("PARALLAX_RETENTION", said)
     with pytest.raises(ConfigError, match='PARALLAX_RETENTION: a duration from "24h" to'):
         settings.load()
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("10.0.0.0/8 localhost", 'PARALLAX_ALLOW_NETWORKS: "localhost" is no network'),
+        ("10.0.0.1/8", r'PARALLAX_ALLOW_NETWORKS: "10\.0\.0\.1/8" goes beyond its own mask'),
+        ('["10.0.0.0/8"]', "PARALLAX_ALLOW_NETWORKS: .* is no network: write CIDRs"),
+    ],
+)
+def test_what_is_no_network_is_named(monkeypatch, said, expected):
+    """Nothing is opened by mistake: a network is written as its first address and its mask."""
+    monkeypatch.setenv("PARALLAX_ALLOW_NETWORKS", said)
+    with pytest.raises(ConfigError, match=f"^{expected}"):
+        settings.load()
+
+
+def test_an_empty_list_of_networks_opens_none(monkeypatch):
+    """As if it were not said."""
+    monkeypatch.setenv("PARALLAX_ALLOW_NETWORKS", "")
+    assert settings.load().allow_networks == ()

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from orchestrator import configuration
+from orchestrator.domain.addresses import networks
 from orchestrator.domain.envelope import Capture
 from orchestrator.errors import ConfigError
 from workers.adapters import base, discovery
@@ -20,10 +21,15 @@ SURFACES = {
     "http json": "url = '@/json?q={query}'\ntext = 'text'\nsources = 'links'",
     "http html": "url = '@/html?q={query}'\nformat = 'html'",
     "http text": "url = '@/text?q={query}'\nformat = 'text'",
+    "webhook": "",
 }
+ASKED = {"webhook": {"url": "@/webhook", "payload": {"any": ["json"]}}}
+"""Options without which nobody can ask a surface of this adapter."""
 
 
 async def upstream(request: web.Request) -> web.Response:
+    if request.path == "/webhook":
+        return web.Response(text=(await request.json())["query"])
     query = request.query["q"]
     match request.path:
         case "/json":
@@ -41,12 +47,17 @@ def table(request):
 
 
 @pytest.fixture
-async def loaded(table, serve, tmp_path):
+async def served(serve):
+    return await serve(upstream)
+
+
+@pytest.fixture
+async def loaded(table, served, tmp_path):
     adapter, options = table
     path = tmp_path / "p.toml"
-    options = options.replace("@", await serve(upstream))
+    options = options.replace("@", served)
     path.write_text(f"[surfaces.s]\nadapter = '{adapter}'\n[surfaces.s.options]\n{options}\n")
-    return configuration.load(path)
+    return configuration.load(path, reachable=networks("127.0.0.1"))
 
 
 @pytest.fixture
@@ -56,14 +67,24 @@ async def adapter(loaded):
     await built.close()
 
 
-def request(**changes) -> base.CaptureRequest:
-    fields = {"child": "job_1.s.gb", "query": "best tea", "surface": "s", "country": "GB"}
-    return base.CaptureRequest(**fields | changes)
+@pytest.fixture
+def request_for(table, served):
+    """A request with the options that its adapter cannot do without."""
+    options = {
+        name: value.replace("@", served) if isinstance(value, str) else value
+        for name, value in ASKED.get(table[0], {}).items()
+    }
+
+    def make(**changes) -> base.CaptureRequest:
+        fields = {"child": "job_1.s.gb", "query": "best tea", "surface": "s", "country": "GB"}
+        return base.CaptureRequest(**fields | {"options": options} | changes)
+
+    return make
 
 
-async def test_a_capture_is_whole(adapter, loaded):
+async def test_a_capture_is_whole(adapter, loaded, request_for):
     """A capture survives its JSON and says where it came from, when and by whom."""
-    captured = await base.run(adapter, request(), timeout_seconds=30)
+    captured = await base.run(adapter, request_for(), timeout_seconds=30)
     assert msgspec.json.decode(captured.json, type=Capture) == captured.capture
     seen = captured.capture.provenance
     assert seen.adapter == loaded.surfaces["s"].adapter
@@ -74,9 +95,9 @@ async def test_a_capture_is_whole(adapter, loaded):
     assert captured.capture.answer.markdown
 
 
-async def test_ranges_and_references_hold(adapter):
+async def test_ranges_and_references_hold(adapter, request_for):
     """Source ids count from 1, references exist, and ranges lie inside the answer."""
-    capture = (await base.run(adapter, request(), timeout_seconds=30)).capture
+    capture = (await base.run(adapter, request_for(), timeout_seconds=30)).capture
     ids = [source.id for source in capture.evidence.sources]
     assert ids == list(range(1, len(ids) + 1))
     for block in capture.answer.blocks:
@@ -87,25 +108,25 @@ async def test_ranges_and_references_hold(adapter):
 
 
 @pytest.mark.parametrize("query", ["\0\ud800", "日本 ¿?&=#/..", "x" * 5_000, "{country}", "'\"<\\"])
-async def test_any_query_can_be_asked(adapter, query):
+async def test_any_query_can_be_asked(adapter, query, request_for):
     """No query breaks an adapter, and what it brings home can be stored."""
-    captured = await base.run(adapter, request(query=query), timeout_seconds=30)
+    captured = await base.run(adapter, request_for(query=query), timeout_seconds=30)
     assert b"\\u0000" not in captured.json.replace(b"\\\\", b"")
 
 
-async def test_many_at_once_do_not_mix(adapter):
+async def test_many_at_once_do_not_mix(adapter, request_for):
     """Captures that run at the same time each answer their own query."""
-    asked = [request(query=f"question-{n}", attempt=n) for n in range(1, 60)]
+    asked = [request_for(query=f"question-{n}", attempt=n) for n in range(1, 60)]
     runs = (base.run(adapter, one, timeout_seconds=30) for one in asked)
     captures = [captured.capture for captured in await asyncio.gather(*runs)]
     for one, capture in zip(asked, captures, strict=True):
         assert one.query in capture.answer.text
 
 
-async def test_a_canceled_capture_ends(adapter):
+async def test_a_canceled_capture_ends(adapter, request_for):
     """Cancellation ends a capture at once, and the adapter serves the next as before."""
     running = [
-        asyncio.ensure_future(base.run(adapter, request(attempt=n), timeout_seconds=30))
+        asyncio.ensure_future(base.run(adapter, request_for(attempt=n), timeout_seconds=30))
         for n in range(20)
     ]
     await asyncio.sleep(0)
@@ -113,15 +134,16 @@ async def test_a_canceled_capture_ends(adapter):
         task.cancel()
     ends = await asyncio.gather(*running, return_exceptions=True)
     assert all(isinstance(end, base.Captured | asyncio.CancelledError) for end in ends)
-    assert (await base.run(adapter, request(), timeout_seconds=30)).capture.answer.text
+    assert (await base.run(adapter, request_for(), timeout_seconds=30)).capture.answer.text
 
 
-async def test_its_schema_is_one(adapter):
+async def test_its_schema_is_one(adapter, request_for):
     """The published options schema is valid, and refuses an option nobody knows."""
     validator = jsonschema.Draft202012Validator(adapter.options_schema)
     validator.check_schema(adapter.options_schema)
-    assert validator.is_valid({})
-    assert not validator.is_valid({"nobody_knows_this": 1})
+    asked = request_for().options
+    assert validator.is_valid(asked)
+    assert not validator.is_valid(asked | {"nobody_knows_this": 1})
 
 
 async def test_its_descriptor_holds_no_options(adapter, loaded):
@@ -138,9 +160,9 @@ async def test_unknown_options_stop_the_start(loaded):
         discovery.build(loaded, "s")
 
 
-def test_both_adapters_are_found():
+def test_our_adapters_are_found():
     """The adapters of this package are entry points like anyone's."""
-    assert {"http", "simulator"} <= set(discovery.names())
+    assert {"http", "simulator", "webhook"} <= set(discovery.names())
 
 
 def test_an_adapter_nobody_installed_is_refused(tmp_path):
@@ -166,6 +188,7 @@ async def test_a_broken_adapter_is_a_failure_that_may_pass():
         async def close(self):
             pass
 
+    asked = base.CaptureRequest(child="job_1.s.gb", query="tea", surface="s", country="GB")
     with pytest.raises(base.SurfaceError) as caught:
-        await base.run(Broken(), request(), timeout_seconds=30)
+        await base.run(Broken(), asked, timeout_seconds=30)
     assert (caught.value.code, caught.value.permanent) == ("ADAPTER_ERROR", False)

@@ -196,6 +196,12 @@ async def test_an_unknown_name_is_a_dns_failure(egress):
     assert (await failure(egress, "http://nowhere.invalid/")).code == "DNS_FAILED"
 
 
+async def test_an_operator_s_upstreams_have_the_names_of_the_system(egress):
+    """Whatever the machine's resolver knows, from files and plug-ins too."""
+    session, _ = egress._session("US")
+    assert isinstance(session.connector._resolver, aiohttp.ThreadedResolver)
+
+
 async def test_an_untrusted_certificate(egress, serve):
     """A certificate nobody vouches for is `TLS_FAILED`, and trying again does not help."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
