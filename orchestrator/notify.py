@@ -16,6 +16,9 @@ STOPPED = "parallax_stopped"
 ACTED = "parallax_acted"
 """Something was asked of a group: stewards may look."""
 
+TOLD = "parallax_told"
+"""Events came into the outbox: deliverers may look."""
+
 ENDED = "parallax_ended"
 """Parents ended that callers wait for: their ids in hex, joined by commas; '' for too many."""
 

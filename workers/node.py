@@ -12,13 +12,18 @@ from psycopg_pool import AsyncConnectionPool
 
 from orchestrator import db, listener, notify
 from orchestrator.heartbeat import Heartbeat
+from orchestrator.sealing import Sealer
 from orchestrator.settings import Settings
 from orchestrator.store import children, nodes
 from orchestrator.store.children import Fence
 from workers import captures, loop, memory
 from workers.execution import Served
+from workers.letters import Letters
 from workers.loop import Role
+from workers.outgoing import Outgoing
 from workers.quarantine import Quarantine
+from workers.recording import Recorder
+from workers.roles.deliverer import Deliverer
 from workers.roles.dispatcher import Dispatcher
 from workers.roles.interrupter import Interrupter
 from workers.roles.pruner import Pruner
@@ -77,6 +82,16 @@ class Node:
             )
             for share, surfaces in _shared(slots, served)
         )
+        self._outgoing = Outgoing(settings.allow_networks)
+        self._recorder = Recorder(pool)
+        self._deliverer = Deliverer(
+            pool,
+            letters=Letters(Sealer(settings.secret_key) if settings.secret_key else None),
+            outgoing=self._outgoing,
+            recorder=self._recorder,
+            tasks=self._captures,
+            may_start=lambda: heartbeat.fresh,
+        )
         self._dispatcher = Dispatcher(pool, born=self._ready)
         self._stager = Stager(pool, ready=self._ready, released=self._dispatcher.wake.set)
         self._interrupter = Interrupter(pool, node=node_id, interrupt=self._interrupt)
@@ -88,6 +103,7 @@ class Node:
         """Work until `stopping`, then drain: nothing claimed is left behind."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._settler.run())
+            tasks.create_task(self._recorder.run())
             helping = [
                 tasks.create_task(self._watchdog.pulse()),
                 tasks.create_task(self._listen()),
@@ -98,14 +114,16 @@ class Node:
                 await self._work(stopping)
                 await self._drain()
             self._settler.close()
+            self._recorder.close()
             self._quarantine.close()
+            await self._outgoing.close()
             for task in helping:
                 task.cancel()
 
     async def _work(self, stopping: asyncio.Event) -> None:
         """Until told to stop. What runs can be told to stop for as long as it runs."""
         roles: list[Role] = [*self._runners, self._dispatcher, self._stager]
-        roles += [self._rescuer, self._steward, self._pruner]
+        roles += [self._rescuer, self._steward, self._pruner, self._deliverer]
         async with asyncio.TaskGroup() as loops:
             for role in roles:
                 loops.create_task(loop.run(role, stopping))
@@ -130,10 +148,12 @@ class Node:
             _log.warning("node.gives_back", running=self._running)
             for runner in self._runners:
                 runner.give_back()
+            self._deliverer.give_up()
 
     @property
     def _running(self) -> int:
-        return sum(runner.running for runner in self._runners)
+        """Children being captured and deliveries under way."""
+        return sum(runner.running for runner in self._runners) + self._deliverer.running
 
     def _ready(self) -> None:
         for runner in self._runners:
@@ -171,6 +191,7 @@ class Node:
             notify.QUEUED: lambda _: self._ready(),
             notify.STOPPED: lambda _: self._interrupter.wake.set(),
             notify.ACTED: lambda _: self._steward.wake.set(),
+            notify.TOLD: lambda _: self._deliverer.wake.set(),
         }
         await listener.listen(self._settings.listen_url or self._url, self._options, heard)
 

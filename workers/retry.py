@@ -1,7 +1,12 @@
 """Retry or give up: pure, so that every branch can be tested."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+DELIVERY_SECONDS = (5.0, 30.0, 120.0, 600.0, 3_600.0, 21_600.0)
+"""After each attempt at a delivery but the last."""
+JITTER = 0.2
+"""A scheduled pause is up to this part shorter or longer."""
 BASE_SECONDS = 1.0
 LONGEST_SECONDS = 60.0
 
@@ -33,3 +38,17 @@ def decide(
         return GiveUp()
     ceiling = min(LONGEST_SECONDS, BASE_SECONDS * 2.0 ** min(attempt - 1, 16))
     return Again(max(ceiling * chance, floor_seconds))
+
+
+def scheduled(
+    *, attempt: int, pauses: Sequence[float], floor_seconds: float, chance: float
+) -> Again | GiveUp:
+    """What follows a failed attempt (numbered from 1) where the pauses between them are given.
+
+    Each is drawn from around what it is said to be, `chance` in [0, 1) choosing where; what the
+    other side asked for is the floor, as far as it asks for no more than the longest pause.
+    """
+    if attempt > len(pauses):
+        return GiveUp()
+    pause = pauses[attempt - 1] * (1 - JITTER + 2 * JITTER * chance)
+    return Again(max(pause, min(floor_seconds, max(pauses))))

@@ -1,6 +1,5 @@
 """Settling in batches: outcomes gather while a flush is in flight, and wait out an outage."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 import psycopg
@@ -9,16 +8,16 @@ from psycopg_pool import AsyncConnectionPool
 
 from admission.batches import Batcher
 from orchestrator.domain.envelope import Failure
-from orchestrator.patience import DATABASE_AWAY, backoff
 from orchestrator.store import children
 from orchestrator.store.children import Completed, Failed, Outcome, Retry
+from workers import holding
+from workers.holding import PASSING
 
 LARGEST_FLUSH = 400
 MOST_CHARACTERS = 64 * 1024 * 1024
 """Of captures in one statement; PostgreSQL cuts the connection at a message of 1 GiB."""
 REFUSED = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, UnicodeError)
 """What is the outcome's fault, as is all that the database does not raise; the rest passes."""
-PASSING = (psycopg.Error, *DATABASE_AWAY)
 MOST_HELD = 5_000
 MOST_HELD_CHARACTERS = 64 * 1024 * 1024
 """Outcomes held, at most, and characters of their captures, before this worker starts nothing."""
@@ -66,16 +65,7 @@ class Settler:
         await self._batcher.run()
 
     async def _flush(self, outcomes: list[Outcome]) -> Sequence[None]:
-        failures = 0
-        while True:
-            try:
-                await self._settle(outcomes)
-            except PASSING as error:
-                failures += 1
-                _log.warning("settle.waits_for_database", error=type(error).__name__)
-                await asyncio.sleep(backoff(failures))
-            else:
-                break
+        await holding.recorded(lambda: self._settle(outcomes), what="settle")
         self._held -= sum(map(_size, outcomes))
         self._settled(any(isinstance(outcome, Retry) for outcome in outcomes))
         return [None] * len(outcomes)

@@ -76,7 +76,7 @@ def _envelope(
 ) -> Envelope:
     capture = _capture(cell, child, surface)
     return Envelope(
-        job=_child(parent, cell, child, capture.warnings, obstacles),
+        job=child_job(parent, cell, child, capture.warnings, obstacles),
         provenance=capture.provenance,
         answer=capture.answer,
         evidence=capture.evidence,
@@ -118,13 +118,14 @@ def summary(
     )
 
 
-def _child(
+def child_job(
     parent: ParentRow,
     cell: Cell,
     child: ChildRow | None,
     warnings: tuple[Warning, ...],
-    obstacles: Obstacles | None,
+    obstacles: Obstacles | None = None,
 ) -> ChildJob:
+    """The `job` part of a cell's Envelope."""
     told = summary(parent, ids.text(parent.id), cell, child, obstacles)
     return ChildJob(
         id=told.id,
@@ -153,9 +154,14 @@ def _child(
 
 
 def _capture(cell: Cell, child: ChildRow | None, surface: Serving | None) -> Capture:
-    """What was found, or the empty capture of a cell that found nothing (yet)."""
+    """What was found, if anything was."""
     if child is not None and child.capture is not None:
         return _captures.decode(child.capture)
+    return empty(cell, surface)
+
+
+def empty(cell: Cell, surface: Serving | None) -> Capture:
+    """The capture of a cell that found nothing, or nothing yet."""
     provenance = Provenance(
         adapter=surface.adapter if surface else None,
         method=surface.method if surface else None,

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from orchestrator.domain import webhooks
 from orchestrator.domain.regions import Region, tokens
+from orchestrator.domain.webhooks import Webhook
 
 NO_DELAY = 0.0
 """This very object: a default is left out of JSON, and so of fingerprints, by identity."""
@@ -41,6 +43,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_credits: int | None = None
     options: dict[str, dict[str, Any]] = {}
     metadata: dict[str, str] = {}
+    webhook: Webhook | None = None
     costs: dict[str, int] = {}
 
     @property
@@ -87,6 +90,8 @@ def encode(plan: Plan) -> str:
 def fingerprint(plan: Plan) -> bytes:
     """A digest that is the same when the same was asked for, and for nothing else."""
     asked = msgspec.structs.replace(plan, costs={}) if plan.costs else plan
+    if plan.webhook is not None:
+        asked = msgspec.structs.replace(asked, webhook=webhooks.compared(plan.webhook))
     return hashlib.sha256(_canonical.encode(asked)).digest()
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from orchestrator.store import deliveries
 from orchestrator.store.nodes import DEAD_AFTER_SECONDS, Kind
 
 
@@ -30,7 +31,8 @@ class Gauges(NamedTuple):
     """The whole server as of one moment.
 
     Parents in the admission queue (`delayed` are those that may not leave yet, `queued` the
-    others), sync callers who wait, live nodes by kind, and live workers by surface.
+    others), sync callers who wait, live nodes by kind, live workers by surface, and what of the
+    outbox is `undelivered`, as `deliveries.undelivered` counts it a moment later.
     """
 
     lanes: Sequence[LaneGauges]
@@ -39,6 +41,7 @@ class Gauges(NamedTuple):
     callers: int
     nodes: Mapping[Kind, int]
     workers: Mapping[str, int]
+    undelivered: Mapping[str, int]
 
 
 READ = """
@@ -73,7 +76,7 @@ FROM usage
 
 
 async def read(connection: AsyncConnection) -> Gauges:
-    """The gauges, in one statement.
+    """The gauges, all but the last in one statement.
 
     It costs a row of counters for each lane and each key, and a row for each lane of a key that has
     something in its queue.
@@ -81,4 +84,6 @@ async def read(connection: AsyncConnection) -> Gauges:
     cursor = connection.cursor(row_factory=dict_row)
     row = await (await cursor.execute(READ, {"dead": DEAD_AFTER_SECONDS})).fetchone()
     assert row  # noqa: S101 - sums over no rows are a row too
-    return Gauges(**row | {"lanes": [LaneGauges(*lane) for lane in row["lanes"]]})
+    left = await deliveries.undelivered(connection)
+    lanes = [LaneGauges(*lane) for lane in row["lanes"]]
+    return Gauges(**row | {"lanes": lanes, "undelivered": left})

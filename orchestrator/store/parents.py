@@ -9,6 +9,7 @@ from psycopg.rows import kwargs_row
 
 from orchestrator import notify
 from orchestrator.domain import plan as plans
+from orchestrator.domain import webhooks
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.rows import ParentRow
 from orchestrator.domain.states import ParentState
@@ -43,19 +44,19 @@ INSERT = """
 WITH made AS (
   INSERT INTO parent (id, key_id, state, mode, started_at, priority, lanes, total, payload,
                       idempotency_key, fingerprint, group_id, finish, estimated, not_before,
-                      deadline_at)
+                      deadline_at, endpoint, tells)
   SELECT id, key_id,
          CASE WHEN sync THEN 'processing' WHEN delay > 0 THEN 'delayed' ELSE 'queued' END,
          CASE WHEN sync THEN 'sync' ELSE 'async' END, CASE WHEN sync THEN now() END, priority,
          lanes::int[], cardinality(lanes::int[]), payload, idempotency_key, fingerprint, group_id,
          finish, estimated, CASE WHEN delay > 0 THEN now() + delay * interval '1 second' END,
-         now() + deadline * interval '1 second'
+         now() + deadline * interval '1 second', endpoint, tells
   FROM unnest(%(ids)b::uuid[], %(keys)b::int[], %(syncs)b::bool[], %(priorities)b::int2[],
               %(lanes)b::text[], %(payloads)b::json[], %(names)b::text[], %(prints)b::bytea[],
               %(groups)b::int[], %(finishes)b::int[], %(estimates)b::int[], %(delays)b::float8[],
-              %(deadlines)b::float8[])
+              %(deadlines)b::float8[], %(endpoints)b::int8[], %(tells)b::int2[])
        AS new (id, key_id, sync, priority, lanes, payload, idempotency_key, fingerprint, group_id,
-               finish, estimated, delay, deadline)
+               finish, estimated, delay, deadline, endpoint, tells)
   RETURNING id, key_id, mode, lanes, priority, group_id
 )
 INSERT INTO child (parent_id, ordinal, key_id, lane_id, priority, group_id)
@@ -85,6 +86,8 @@ async def insert(connection: AsyncConnection, parents: Sequence[NewParent]) -> N
         "estimates": [parent.plan.estimate for parent in parents],
         "delays": [float(parent.plan.delay) for parent in parents],
         "deadlines": [_seconds(parent.plan.deadline) for parent in parents],
+        "endpoints": list(map(_endpoint, parents)),
+        "tells": [webhooks.tells(parent.plan.webhook) for parent in parents],
     }
     await connection.execute(INSERT, columns)
     if sync:
@@ -96,6 +99,11 @@ async def insert(connection: AsyncConnection, parents: Sequence[NewParent]) -> N
 
 def _seconds(given: float | None) -> float | None:
     return None if given is None else float(given)  # an array takes numbers of one kind
+
+
+def _endpoint(parent: NewParent) -> int | None:
+    webhook = parent.plan.webhook
+    return webhooks.endpoint(parent.key_id, webhook.url) if webhook else None
 
 
 ATTEND = """
@@ -170,6 +178,26 @@ async def read(connection: AsyncConnection, *, key_id: int, parent: UUID) -> Par
     """A parent of this key, or None: unknown and somebody else's look alike."""
     cursor = connection.cursor(row_factory=kwargs_row(row))
     return await (await cursor.execute(READ, {"parent": parent, "key": key_id})).fetchone()
+
+
+MANY = """
+SELECT p.*
+FROM unnest(%(parents)s::uuid[]) AS asked (id)
+CROSS JOIN LATERAL (
+  SELECT id, key_id, state, priority, total, done, failed, canceled, expired, run,
+         payload::text AS payload, created_at, started_at, finished_at, lanes, todo, stop,
+         not_before, deadline_at, cancel_requested_at, estimated, charged
+  FROM parent
+  WHERE id = asked.id
+  LIMIT 1) AS p
+"""
+
+
+async def many(connection: AsyncConnection, parents: Iterable[UUID]) -> dict[UUID, ParentRow]:
+    """These parents, of whatever keys, as far as they are there."""
+    cursor = connection.cursor(row_factory=kwargs_row(row))
+    await cursor.execute(MANY, {"parents": list(parents)})
+    return {parent.id: parent async for parent in cursor}
 
 
 PLAN = """

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 
 from admission import usage
 from admission.durability import UNFLUSHED
-from orchestrator.store import plans
+from orchestrator.store import deliveries, plans
 
 MOST_PARENTS = 200
 MOST_CELLS = 2_000
@@ -77,6 +77,7 @@ async def prune(
             return Pruned(0, 0)
         gone = {"parents": [parent for parent, _, _ in picked]}
         children = (await connection.execute(CHILDREN, gone)).rowcount
+        await deliveries.forget(connection, gone["parents"])
         grouped = {group: key for _, key, group in picked if group is not None}
         if grouped:
             await usage.lock(connection, grouped.values())

@@ -7,6 +7,7 @@ from uuid import UUID
 from admission.keys import Key
 from admission.policy import LONGEST_WAIT_SECONDS, SPREAD_SECONDS
 from admission.refusals import Refusal, RefusalCode, Watch
+from orchestrator.domain import webhooks
 from orchestrator.domain.plan import Plan, encode
 from orchestrator.domain.states import ParentState
 from orchestrator.store.parents import Caller
@@ -48,6 +49,7 @@ class Asked(NamedTuple):
             group=plan.group,
             finish=plan.finish,
             deadline=plan.deadline is not None,
+            tells=webhooks.tells(plan.webhook),
             state=ParentState.DELAYED if delayed else ParentState.QUEUED,
         )
 

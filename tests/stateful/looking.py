@@ -18,8 +18,9 @@ PARENTS = """
 SELECT p.id, p.finished_at, p.state, p.lanes, p.todo, p.key_id AS key, p.priority, p.mode,
        p.idempotency_key AS name,
        CASE WHEN p.fingerprint IS NOT NULL THEN p.payload::text END AS payload, g.name AS group,
-       p.finish, p.deadline_at IS NOT NULL AS deadline, p.done, p.failed, p.canceled, p.expired,
-       p.charged, p.run, p.stop, p.cancel_requested_at IS NOT NULL AS asked,
+       p.finish, p.deadline_at IS NOT NULL AS deadline, p.tells,
+       p.done, p.failed, p.canceled, p.expired, p.charged, p.run, p.stop,
+       p.cancel_requested_at IS NOT NULL AS asked,
        coalesce(p.not_before <= now(), false) AS due,
        coalesce(p.deadline_at <= now(), false) AS overdue
 FROM parent p
@@ -33,6 +34,7 @@ SELECT parent_id, ordinal, key_id, lane_id, priority, state, attempt, lost, clai
 FROM child
 """
 CALLERS = "SELECT id, key_id, parent_id, node FROM sync_wait"
+TOLD = "SELECT parent_id, run, ordinal, state FROM delivery"
 RESERVATIONS = """
 SELECT id, key_id, places FROM reservation WHERE expires_at > now() AND places > 0
 """
@@ -71,6 +73,8 @@ async def seen(connection: AsyncConnection) -> Seen:
             seen.callers[caller] = CallerRow(*rest)
         for reservation, *rest in await rows(connection, RESERVATIONS):
             seen.reservations[reservation] = Reserved(*rest)
+        for *event, state in await rows(connection, TOLD):
+            seen.told[*event,] = state
         seen.lanes = await lanes_of(connection)
     return seen
 

@@ -57,6 +57,7 @@ class Machine(Living):
         assert seen.children == self.rows.children
         assert seen.callers == self.rows.callers
         assert seen.lanes == self.rows.lanes
+        assert seen.told == self.rows.told
         checks.consistent(seen)
         checks.attended(seen)
         checks.within_admission(self.before, seen, self.limits)

@@ -92,13 +92,17 @@ class Model(Steered):
             settled = _settled(child, outcome, CALLED_OFF if parent in enough else None)
             self.children[parent, ordinal] = settled
             self._charge(parent, settled.charged)
-            ends[parent].update([settled.state] if settled.state.ended else [])
+            if settled.state.ended:
+                ends[parent].update([settled.state])
+                self.tell(parent, ordinal, settled.state)
         for parent in enough:
             for cell, child in self.children.items():
                 if cell[0] == parent and not child.state.ended and not child.stop:
                     told = child._replace(stop=CALLED_OFF)
                     self.children[cell] = told if child.claim else stopped(told, CALLED_OFF)
-                    ends[parent].update([] if child.claim else [CALLED_OFF])
+                    if not child.claim:
+                        ends[parent].update([CALLED_OFF])
+                        self.tell(*cell, CALLED_OFF)
             row = self.parents[parent]
             self.parents[parent] = row._replace(stop=row.stop or CALLED_OFF)
         for lane, batch in batches(spoken, now).items():
@@ -138,7 +142,9 @@ class Model(Steered):
             changed = _rescued(self.children[cell].released())
             self.children[cell] = changed
             came[changed.state] += 1
-            ends[cell[0]].update([changed.state] if changed.state.ended else [])
+            if changed.state.ended:
+                ends[cell[0]].update([changed.state])
+                self.tell(*cell, changed.state)
         return came, {parent for parent, n in ends.items() if self.roll(parent, n)}
 
 

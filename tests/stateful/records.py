@@ -8,6 +8,8 @@ from uuid import UUID
 from orchestrator.domain.states import ChildState, ParentState
 
 Cell = tuple[UUID, int]
+Event = tuple[UUID, int, int]
+"""A parent, its run, and the ordinal of its cell that ended; 0: itself."""
 SYNC_FIRST = 100
 """What the children of a sync parent have on top of its priority."""
 
@@ -27,6 +29,7 @@ class ParentRow(NamedTuple):
     group: str | None = None
     finish: int | None = None
     deadline: bool = False
+    tells: int = 0
     state: ParentState = ParentState.QUEUED
     done: int = 0
     failed: int = 0

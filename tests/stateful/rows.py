@@ -9,9 +9,10 @@ from uuid import UUID
 from admission.limits import Limits
 from admission.refusals import Taken
 from orchestrator.domain.states import ChildState, ParentState
+from orchestrator.domain.webhooks import TELLS_CELLS, TELLS_PARENT
 from orchestrator.store.children import Fence
 from tests.stateful.lanes import Lane
-from tests.stateful.records import CallerRow, Cell, ChildRow, ParentRow, Reserved
+from tests.stateful.records import CallerRow, Cell, ChildRow, Event, ParentRow, Reserved
 
 
 @dataclass(kw_only=True)
@@ -23,14 +24,23 @@ class Rows:
     callers: dict[int, CallerRow] = field(default_factory=dict)
     lanes: dict[int, Lane] = field(default_factory=dict)
     reservations: dict[UUID, Reserved] = field(default_factory=dict)
+    told: dict[Event, str] = field(default_factory=dict)
     served: frozenset[str] = frozenset()
 
     def copy(self) -> Self:
         twin = copy.copy(self)
         twin.parents, twin.children = dict(self.parents), dict(self.children)
         twin.callers, twin.lanes = dict(self.callers), dict(self.lanes)
-        twin.reservations = dict(self.reservations)
+        twin.reservations, twin.told = dict(self.reservations), dict(self.told)
         return twin
+
+    def tell(self, parent: UUID, ordinal: int, end: str) -> None:
+        """It ended so, once in this run; its webhook is told if it wants to know of such."""
+        row = self.parents[parent]
+        if row.tells & (TELLS_CELLS if ordinal else TELLS_PARENT):
+            event = (parent, row.run, ordinal)
+            assert event not in self.told
+            self.told[event] = str(end)
 
     def fences(self) -> list[Fence]:
         """What the owners of running children hold."""

@@ -66,6 +66,7 @@ class Steered(Rows):
             if child.state is not RUNNING:
                 told = stopped(told, stop)
                 ends[stop] += 1
+                self.tell(*cell, stop)
             self.children[cell] = told
         return ends
 
@@ -82,6 +83,8 @@ class Steered(Rows):
         )
         last = row.done == len(row.lanes)
         self.parents[parent] = row._replace(state=rolled(row)) if last else row
+        if last:
+            self.tell(parent, 0, rolled(row))
         return last
 
     def cancel(
@@ -102,6 +105,7 @@ class Steered(Rows):
         if row.state.waiting and ordinal in row.ordinals:
             fresh = child or ChildRow(row.key, row.lanes[ordinal - 1], row.priority)
             self.children[parent, ordinal] = unstarted(fresh, "canceled", asked=True)
+            self.tell(parent, ordinal, "canceled")
             left = tuple(other for other in row.ordinals if other != ordinal)
             stop = None if left else "canceled"
             self.parents[parent] = row._replace(todo=left, stop=stop)
@@ -186,4 +190,5 @@ class Steered(Rows):
             return NotEnded()
         del self.parents[parent]
         self.children = {cell: row for cell, row in self.children.items() if cell[0] != parent}
+        self.told = {event: end for event, end in self.told.items() if event[0] != parent}
         return Erased()

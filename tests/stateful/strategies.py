@@ -13,6 +13,7 @@ from admission.limits import Limits
 from orchestrator.domain.envelope import Failure
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
+from orchestrator.domain.webhooks import Webhook
 from orchestrator.store.children import Completed, Failed, Fence, GivenBack, Outcome, Retry
 from orchestrator.store.steering import RETRYABLE
 from orchestrator.surfaces import RegionLimits, SurfaceDescriptor
@@ -106,6 +107,12 @@ def sound(plan: Plan) -> Plan:
     return plan if early else msgspec.structs.replace(plan, finish=None)
 
 
+some_webhooks = st.builds(
+    Webhook,
+    url=st.just("https://hooks.example/jobs"),
+    events=st.sampled_from([("job", "parent"), ("job",), ("parent",)]),
+)
+"""Nobody delivers here."""
 prompt_plans = st.builds(
     Plan,
     query=st.just("q"),
@@ -115,6 +122,7 @@ prompt_plans = st.builds(
     deadline=st.sampled_from([None, 2 * HOUR_SECONDS]),
     finish=st.sampled_from([None, 1, 2]),
     group=st.sampled_from([None, *GROUPS]),
+    webhook=st.none() | some_webhooks,
 ).map(sound)
 plans = st.one_of(
     prompt_plans,

@@ -61,6 +61,7 @@ def body(plan: Plan, name: str | None) -> dict[str, Any]:
         "deadline": plan.deadline,
         "finish": plan.finish and {"atLeast": plan.finish},
         "group": plan.group,
+        "webhook": plan.webhook and {"url": plan.webhook.url, "events": plan.webhook.events},
     }
     given = {field: value for field, value in perhaps.items() if value is not None}
     return {**asked, "regions": regions, **given}

@@ -39,7 +39,7 @@ DELETE FROM lane_load; DELETE FROM inflight; DELETE FROM backlog; DELETE FROM us
 DELETE FROM sync_wait; DELETE FROM rate_lot; DELETE FROM rate_bucket; DELETE FROM strand;
 DELETE FROM parent_group; DELETE FROM group_usage; DELETE FROM group_action;
 DELETE FROM reservation; DELETE FROM api_secret; DELETE FROM api_key;
-DELETE FROM lane_pace; DELETE FROM lane_turn;
+DELETE FROM lane_pace; DELETE FROM lane_turn; DELETE FROM delivery;
 SET session_replication_role = origin
 """
 LATER = """

@@ -33,6 +33,7 @@ from tests.store.mutating import (
     swap,
     usage_last,
 )
+from tests.store.mutations_deliveries import DELIVERY
 from tests.store.mutations_lanes import LANES
 from tests.store.mutations_liveness import LIVENESS
 from tests.store.mutations_pruning import PRUNING
@@ -247,7 +248,7 @@ MUTATIONS = (
 
 def main(words: list[str]) -> int:
     """Print guard and test, one line each."""
-    every = MUTATIONS + SYNC + STEER + LANES + PRUNING + LIVENESS
+    every = MUTATIONS + SYNC + STEER + LANES + PRUNING + LIVENESS + DELIVERY
     chosen = [m for m in every if not words or any(word in m.guard for word in words)]
     unnoticed = 0
     with (

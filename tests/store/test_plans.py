@@ -5,20 +5,18 @@ planners meet them: one with statistics, one that never saw any, and one that ma
 every table was empty and keeps them.
 """
 
-import threading
 from collections.abc import Iterator
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from orchestrator.domain import ids
 from orchestrator.fanout import fan_out
 from orchestrator.store import children, pruning, waits
 from orchestrator.store.children import Fence, GivenBack
 from tests import factories
-from tests.store import explained
+from tests.store import explained, planners
 from tests.store.explained import MOST, PARENTS, SLOTS, STATEMENTS, WAITS, Explained
+from tests.store.planners import Plans
 
 KEYS, LANES = 300, 20
 PROCESSING = 2_100
@@ -70,71 +68,20 @@ SEED = (
               now() + CASE WHEN n % 2 = 0 THEN 1 ELSE -1 END * interval '1 hour'
        FROM generate_series(1, 6000) n""",
 )
-QUIET = "; ".join(
-    f"ALTER TABLE {table} SET (autovacuum_enabled = off)"
-    for table in (
-        *("parent", "child", "usage", "inflight", "backlog", "lane", "lane_load", "node"),
-        *("sync_wait", "reservation", "strand"),
-    )
+QUIET = (
+    *("parent", "child", "usage", "inflight", "backlog", "lane", "lane_load", "node"),
+    *("sync_wait", "reservation", "strand"),
 )
-
-
-def prepared(url: str, mode: str) -> psycopg.Connection:
-    """A session that has every statement prepared, and plans it in this mode."""
-    session = psycopg.connect(url, autocommit=True, options="-c jit=off")
-    session.execute("SELECT set_config('plan_cache_mode', %s, false)", [mode])
-    for statement in STATEMENTS.values():
-        statement.prepare(session)
-    return session
-
-
-def run(session: psycopg.Connection) -> dict[str, list[Explained]]:
-    """Every statement's scans."""
-    given = explained.arguments(session)
-    return {name: statement.explain(session, given[name]) for name, statement in STATEMENTS.items()}
 
 
 @pytest.fixture(scope="module")
-def plans(server, maintenance, template) -> Iterator[dict[str, dict[str, list[Explained]]]]:
+def plans(server, maintenance, template) -> Iterator[Plans]:
     """The scans of every statement by what its planner knew; made once."""
-    name = f"plans_{threading.get_native_id()}"
-    maintenance.execute(
-        sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-            sql.Identifier(name), sql.Identifier(template)
-        )
-    )
-    url = server(name)
-    try:
-        with psycopg.connect(url, autocommit=True) as seeding:
-            seeding.execute(QUIET)
-            with prepared(url, "force_generic_plan") as early:
-                run(early)
-                for statement in SEED:
-                    seeding.execute(statement)
-                made = {"planned while empty": run(early)}
-            with prepared(url, "force_custom_plan") as fresh:
-                made["without statistics"] = run(fresh)
-            with prepared(url, "force_generic_plan") as fresh:
-                made["generic, without statistics"] = run(fresh)
-            seeding.execute("ANALYZE")
-            with prepared(url, "force_custom_plan") as wise:
-                made["with statistics"] = run(wise)
-            with prepared(url, "force_generic_plan") as wise:
-                made["generic, with statistics"] = run(wise)
-        yield made
-    finally:
-        maintenance.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with planners.database(server, maintenance, template) as url:
+        yield planners.planned(url, STATEMENTS, SEED, QUIET, explained.arguments)
 
 
-@pytest.fixture(
-    params=[
-        "planned while empty",
-        "without statistics",
-        "generic, without statistics",
-        "with statistics",
-        "generic, with statistics",
-    ]
-)
+@pytest.fixture(params=planners.KNOWING)
 def scans(plans, request) -> dict[str, list[Explained]]:
     return plans[request.param]
 

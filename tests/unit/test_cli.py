@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from orchestrator.cli.app import app
 
 COMMANDS = (
+    "deliveries",
     "demo",
     "doctor",
     "keys",
@@ -47,7 +48,9 @@ def test_help_names_every_command():
     assert [name for name in COMMANDS if f" {name} " not in shown.output] == []
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "keys create", "keys list", "lanes pause"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, "keys create", "keys list", "lanes pause", "deliveries replay"]
+)
 def test_every_command_explains_itself(command):
     """`--help` after any command explains it."""
     shown = parallax(*command.split(), "--help")
@@ -82,6 +85,17 @@ def test_every_command_explains_itself(command):
         "lanes limit chatgpt US \u0663",
         "lanes limit chatgpt US 100001",
         "lanes limit chatgpt US many",
+        "deliveries list --status failed",
+        "deliveries list --limit 0",
+        "deliveries replay",
+        "deliveries replay x --since 2h",
+        "deliveries replay x --until 2h",
+        "deliveries replay x --status dead",
+        "deliveries replay --until 2h",
+        "deliveries replay --since soon",
+        "deliveries replay --since 2h --until later",
+        "deliveries replay --since 2h --until 3h",
+        "deliveries replay --since 2999-01-01",
         "up --port 70000",
         "up --api -1",
         "work --slots 0",
@@ -97,7 +111,13 @@ def test_wrong_usage_is_exit_code_2(wrong):
     assert told.stderr
 
 
-@pytest.mark.parametrize("command", ["status", "status --json", "submit q -s a", "watch x"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("status", "status --json", "submit q -s a", "watch x", "deliveries list"),
+        *("deliveries replay x --json", "deliveries replay --since 2h --status dead"),
+    ],
+)
 def test_a_missing_server_is_one_line(command, nobody):
     """Where no server answers stderr has one line that says so; stdout nothing; exit code 1."""
     told = parallax(*command.split(), PARALLAX_URL=nobody, PARALLAX_API_KEY="sk")

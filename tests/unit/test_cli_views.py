@@ -153,6 +153,26 @@ def test_an_expiry_that_cannot_be_is_refused(given):
         moments.moment(given, now=NOW)
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("2h", NOW - timedelta(hours=2)),
+        ("0s", NOW),
+        ("2026-02-01T00:00+02:00", datetime(2026, 1, 31, 22, tzinfo=UTC)),
+    ],
+)
+def test_a_beginning_is_a_span_ago_or_a_time(given, expected):
+    """A duration counts back from now; a time may be any."""
+    assert moments.past(given, now=NOW) == expected
+
+
+@pytest.mark.parametrize("given", ["", "soon", "99999999d"])
+def test_a_beginning_that_cannot_be_is_refused(given):
+    """What is no time, or before the calendar, is told."""
+    with pytest.raises(ValueError, match=r"neither|far"):
+        moments.past(given, now=NOW)
+
+
 def test_cells_are_tallied_by_surface_and_by_region():
     """Each group counts its own cells, in order of first appearance."""
     children = [

@@ -80,6 +80,7 @@ async def test_a_submission_says_all_it_is_told_to():
             deadline=9.5,
             max_attempts=2,
             finish_at_least=1,
+            webhook="https://example.com/",
             group="g",
             max_credits=0,
             options={"a": {"b": 1}},
@@ -96,6 +97,7 @@ async def test_a_submission_says_all_it_is_told_to():
         "deadline": 9.5,
         "maxAttempts": 2,
         "finish": {"atLeast": 1},
+        "webhook": {"url": "https://example.com/"},
         "group": "g",
         "maxCredits": 0,
         "options": {"a": {"b": 1}},
@@ -216,6 +218,8 @@ async def test_results_come_page_by_page_in_order():
         (lambda asking: asking.group("../x"), b"/v1/groups/..%2Fx"),
         (lambda asking: asking.retry_group("a?b"), b"/v1/groups/a%3Fb/retry"),
         (lambda asking: asking.release("../queue"), b"/v1/async/reservations/..%2Fqueue"),
+        (lambda asking: asking.replay("a/b"), b"/v1/webhooks/deliveries/a%2Fb/replay"),
+        (lambda asking: asking.revoke_webhook_secret("../x"), b"/v1/webhooks/secrets/..%2Fx"),
     ],
 )
 async def test_an_id_cannot_lead_to_another_address(call, path):
@@ -252,6 +256,26 @@ async def test_jobs_come_page_by_page_with_their_filters():
         "region": "US",
         "group": "g",
         "metadata.k": "v",
+        "createdAfter": "2026-01-05T12:00:00+01:00",
+        "createdBefore": "2026-01-05T12:00:00+01:00",
+        "limit": "100",
+    }
+    assert second == first | {"cursor": "c"}
+
+
+async def test_deliveries_come_page_by_page_with_their_filters():
+    """Each filter under its name in every request, with the cursor of the page before."""
+    asking, made = replaying(
+        httpx.Response(200, json={"deliveries": [], "nextCursor": "c"}),
+        httpx.Response(200, json={"deliveries": [], "nextCursor": None}),
+    )
+    noon = datetime(2026, 1, 5, 12, tzinfo=timezone(timedelta(hours=1)))
+    async with asking:
+        found = asking.deliveries(status="dead", created_after=noon, created_before=noon)
+        assert [one async for one in found] == []
+    first, second = (dict(request.url.params) for request in made)
+    assert first == {
+        "status": "dead",
         "createdAfter": "2026-01-05T12:00:00+01:00",
         "createdBefore": "2026-01-05T12:00:00+01:00",
         "limit": "100",

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from orchestrator.domain import ids
-from orchestrator.domain.ids import ChildId, ParentId
+from orchestrator.domain.ids import ChildId, EventId, ParentId
 
 parents = st.uuids()
 surfaces = st.from_regex(r"[a-z][a-z0-9_]{0,39}", fullmatch=True)
@@ -95,3 +95,37 @@ def test_a_reservation_is_no_job(made):
     assert ids.read_reservation(text) == made
     assert ids.read(text) is ids.read_reservation(ids.text(made)) is None
     assert ids.read_reservation(text.upper()) is ids.read_reservation(text + "0") is None
+
+
+@given(parents)
+def test_a_webhook_secret_is_neither_a_job_nor_a_reservation(made):
+    """Its id is read back as itself, and none of them is read as another."""
+    text = ids.webhook_secret_text(made)
+    assert text == "whs_" + ids.text(made).removeprefix("job_")
+    assert ids.read_webhook_secret(text) == made
+    assert ids.read(text) is ids.read_reservation(text) is ids.read_delivery(text) is None
+    assert ids.read_webhook_secret(ids.reservation_text(made)) is None
+    assert ids.read_webhook_secret(text.upper()) is ids.read_webhook_secret(text + "0") is None
+
+
+events = st.builds(EventId, parents, st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1))
+
+
+@given(events, st.sampled_from("0123456789abcdefghijklmnopqrstuv"))
+def test_a_delivery_id_is_read_back(event, last):
+    """It names the parent, the child and the run; it has one spelling, and is no event's id."""
+    text = ids.delivery_text(event)
+    assert ids.read_delivery(text) == event
+    assert ids.event_text(event) == "evt_" + text.removeprefix("dlv_")
+    assert ids.read_delivery(ids.event_text(event)) is ids.read(text) is None
+    other = ids.read_delivery(text[:-1] + last)
+    assert other is None or ids.delivery_text(other) == text[:-1] + last
+
+
+@given(st.text(max_size=60))
+def test_any_delivery_or_secret_may_be_asked_for(text):
+    """Whatever a client sends is read or is None; it never raises."""
+    for name in (text, f"dlv_{text}", f"whs_{text}"):
+        event, secret = ids.read_delivery(name), ids.read_webhook_secret(name)
+        assert event is None or ids.delivery_text(event) == name
+        assert secret is None or ids.webhook_secret_text(secret) == name

@@ -1,6 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers import retry
 from workers.retry import LONGEST_SECONDS, Again, GiveUp, decide
 
 attempts = st.integers(1, 1000)
@@ -62,3 +64,30 @@ def test_the_ceiling_doubles():
         *(0.5, 1, 2, 4, 8, 16),
         *(30, 30, 30),
     ]
+
+
+@pytest.mark.parametrize(("attempt", "pause"), [*enumerate(retry.DELIVERY_SECONDS, 1)])
+@pytest.mark.parametrize(("chance", "part"), [(0.0, 0.8), (0.5, 1.0), (1.0, 1.2)])
+def test_a_delivery_is_tried_again_about_when_the_schedule_says(attempt, pause, chance, part):
+    """Five seconds, then half a minute … six hours, each a fifth more or less."""
+    told = retry.scheduled(
+        attempt=attempt, pauses=retry.DELIVERY_SECONDS, floor_seconds=0, chance=chance
+    )
+    assert isinstance(told, Again)
+    assert told.delay_seconds == pytest.approx(pause * part)
+
+
+def test_a_delivery_is_given_up_after_the_last_pause():
+    """The seventh attempt is the last."""
+    last = len(retry.DELIVERY_SECONDS) + 1
+    told = retry.scheduled(attempt=last, pauses=retry.DELIVERY_SECONDS, floor_seconds=9, chance=0.5)
+    assert told == GiveUp()
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(1.0, 5.0), (60.0, 60.0), (10**9, 21_600.0)])
+def test_a_receivers_retry_after_is_a_floor_up_to_the_longest_pause(asked, waits):
+    """Who asks for time gets it; who asks for a year does not."""
+    told = retry.scheduled(
+        attempt=1, pauses=retry.DELIVERY_SECONDS, floor_seconds=asked, chance=0.5
+    )
+    assert told == Again(waits)

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection, Connection
 
 from orchestrator import notify
 from orchestrator.domain.envelope import OVERDUE
-from orchestrator.store import plans, waits
+from orchestrator.store import deliveries, plans, waits
 from orchestrator.store.children.outcomes import Fence
 from orchestrator.store.nodes import DEAD_AFTER_SECONDS
 
@@ -89,7 +89,8 @@ WITH dead AS MATERIALIZED (
 SELECT (SELECT count(*) FROM rescued WHERE state = 'queued')::int,
        (SELECT count(*) FROM rescued WHERE state = 'failed')::int,
        ARRAY(SELECT id FROM rolled WHERE ended),
-       (SELECT count(*) FROM rescued WHERE state IN ('canceled', 'expired'))::int
+       (SELECT count(*) FROM rescued WHERE state IN ('canceled', 'expired'))::int,
+       ARRAY(SELECT parent_id FROM ends)
 """
 
 
@@ -122,7 +123,9 @@ async def rescue(connection: AsyncConnection, *, most: int = 300) -> Rescued:
             },
         )
     ).fetchone()
-    rescued = Rescued(*row) if row else Rescued(0, 0, ())
+    assert row  # noqa: S101 - it has no FROM
+    rescued = Rescued(*row[:4])
+    await deliveries.tell(connection, row[4])
     if rescued.parents:
         await waits.tell(connection, rescued.parents)
     if rescued.queued:

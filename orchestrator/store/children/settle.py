@@ -18,6 +18,7 @@ FIXED = {
     "longest": lanes.LONGEST_PAUSE_SECONDS,
     "overdue": msgspec.json.encode(OVERDUE).decode(),
     "stopped": notify.STOPPED,
+    "told": notify.TOLD,
 }
 
 # Arrays go in binary (%b): as text each quote of each capture would be escaped in Python, half of
@@ -30,6 +31,10 @@ FIXED = {
 # among these outcomes whose fence holds, seen under their lock; in the same statement its other
 # children are canceled, or told to stop.
 #
+# What ends is told to its parent's webhook, if it has one: in the outbox by the same statement. The
+# parent is read again for it, by its key and only where one of them tells: no join of CTEs would be
+# as cheap. It cannot have been told in this run; if it had, that would be no reason to settle none.
+#
 # Lanes are locked by id, after parents and children and before any counter, and only when there is
 # something to write: a failure or an end to failures, an upstream that throttles or no longer does.
 # `domain.lanes.after` says the same in Python, and what for.
@@ -41,7 +46,7 @@ WITH outcome AS MATERIALIZED (
     %(charges)b::int4[], %(not_befores)b::float8[]
   ) AS t (parent_id, ordinal, claim, state, capture, error, code, delay, charge, not_before)
 ), locked AS MATERIALIZED (
-  SELECT id, finish - (done - failed - canceled - expired) AS wanted
+  SELECT id, finish - (done - failed - canceled - expired) AS wanted, tells
   FROM parent WHERE id = ANY(%(parents)b::uuid[]) ORDER BY id FOR NO KEY UPDATE
 ), counted AS MATERIALIZED (
   SELECT c.parent_id
@@ -89,7 +94,7 @@ WITH outcome AS MATERIALIZED (
   WHERE c.parent_id = r.id AND c.finished_at IS NULL AND c.stop IS NULL
     AND NOT EXISTS (
       SELECT FROM settled s WHERE s.parent_id = c.parent_id AND s.ordinal = c.ordinal)
-  RETURNING c.parent_id, c.state
+  RETURNING c.parent_id, c.ordinal, c.state
 ), ends AS (
   SELECT parent_id, count(*)::int AS n, count(*) FILTER (WHERE state = 'failed')::int AS failed,
          count(*) FILTER (WHERE state = 'canceled')::int AS canceled,
@@ -110,7 +115,21 @@ WITH outcome AS MATERIALIZED (
       finished_at = CASE WHEN p.done + e.n = p.total THEN now() END
   FROM ends e
   WHERE p.id = e.parent_id
-  RETURNING p.id, p.done = p.total AS ended
+  RETURNING p.id, p.done = p.total AS ended, p.run, p.key_id, p.endpoint, p.tells, p.state,
+            p.done - p.failed - p.canceled - p.expired AS completed, p.failed, p.canceled, p.expired
+), outbox AS (
+  INSERT INTO delivery (parent_id, run, ordinal, key_id, endpoint, state, counts)
+  SELECT e.parent_id, p.run, e.ordinal, p.key_id, p.endpoint, e.state, NULL
+  FROM (SELECT parent_id, ordinal, state FROM settled
+        UNION ALL SELECT parent_id, ordinal, state FROM stopped) AS e
+  JOIN parent p ON p.id = e.parent_id AND p.tells & 1 = 1
+  WHERE e.state IN ('completed', 'failed', 'canceled', 'expired')
+    AND EXISTS (SELECT FROM locked WHERE tells > 0)
+  UNION ALL
+  SELECT id, run, 0, key_id, endpoint, state, ARRAY[completed, failed, canceled, expired]
+  FROM rolled WHERE ended AND tells & 2 = 2
+  ON CONFLICT DO NOTHING
+  RETURNING 1
 ), told AS MATERIALIZED (
   SELECT lane_id, count(*) FILTER (WHERE state = 'completed') AS completed,
          count(*) FILTER (WHERE broken) AS failures, max(throttled_at) AS throttled_at,
@@ -160,7 +179,8 @@ WITH outcome AS MATERIALIZED (
 SELECT (SELECT count(*) FROM settled),
        ARRAY(SELECT id FROM rolled WHERE ended),
        CASE WHEN EXISTS (SELECT FROM stopped WHERE state = 'processing')
-            THEN pg_notify(%(stopped)s, '') END
+            THEN pg_notify(%(stopped)s, '') END,
+       CASE WHEN EXISTS (SELECT FROM outbox) THEN pg_notify(%(told)s, '') END
 """
 
 

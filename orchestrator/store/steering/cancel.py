@@ -7,7 +7,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from orchestrator.domain.states import ParentState
-from orchestrator.store import plans, waits
+from orchestrator.store import deliveries, plans, waits
 from orchestrator.store.steering.stop import stop
 
 MOST = 500
@@ -91,7 +91,9 @@ async def _cancel_cell(
     """`todo`: the cells that wait, when the parent does."""
     if todo is not None and ordinal in todo:
         named = {"parent": parent, "ordinal": ordinal, "todo": todo}
+        await connection.execute(plans.PROBE)
         await connection.execute(CANCEL_CELL, named)
+        await deliveries.tell(connection, [parent])
         await waits.tell(connection, [parent])
         return Canceled()
     cursor = await connection.execute(CELL, {"parent": parent, "ordinal": ordinal})

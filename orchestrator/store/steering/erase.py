@@ -1,4 +1,4 @@
-"""Erasing: an ended parent goes with all it found, and its idempotency key is free."""
+"""Erasing: an ended parent goes with all it found and tells, and its idempotency key is free."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -6,6 +6,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from admission import usage
+from orchestrator.store import deliveries, plans
 
 LOCK = """
 SELECT finished_at IS NOT NULL, group_id IS NOT NULL FROM parent
@@ -39,5 +40,7 @@ async def erase(
         return NotEnded()
     if row[1]:  # its usage row is the mutex of its groups' counters
         await usage.lock(connection, [key_id])
+    await connection.execute(plans.PROBE)
+    await deliveries.forget(connection, [parent])
     await connection.execute(ERASE, named)
     return Erased()

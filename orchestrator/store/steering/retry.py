@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from orchestrator import notify
 from orchestrator.domain.envelope import OVERDUE
 from orchestrator.domain.states import ParentState
+from orchestrator.store import deliveries
 
 _OVERDUE = msgspec.json.encode(OVERDUE).decode()
 RETRYABLE = ("failed", "expired", "canceled")
@@ -103,5 +104,6 @@ async def again(connection: AsyncConnection, retry: Again) -> None:
     ends = {end: retry.ends[end] for end in RETRYABLE}
     todo = list(retry.todo)
     named = {"parent": retry.parent, "todo": todo, "cells": len(todo), **ends}
+    await deliveries.keep(connection, retry.parent, todo)
     await connection.execute(AGAIN, {**named, "overdue": _OVERDUE})
     await connection.execute(notify.NOTIFY, {"channel": notify.ADMITTED})

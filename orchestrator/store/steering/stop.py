@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 
 from orchestrator import notify
 from orchestrator.domain.envelope import OVERDUE
-from orchestrator.store import plans, waits
+from orchestrator.store import deliveries, plans, waits
 
 # One UPDATE with a CASE, never one a state: a child that is claimed meanwhile would be met by none.
 STOP_WORKING = """
@@ -123,6 +123,7 @@ async def stop(
     )
     row = await cursor.fetchone()
     told = Told(*row[:2]) if row else Told(0, ())
+    await deliveries.tell(connection, parents, cells=not waiting)
     if told.ended:
         await waits.tell(connection, told.ended)
     return told

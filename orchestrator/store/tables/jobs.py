@@ -49,6 +49,9 @@ class Parent(SQLModel, table=True):
     ordinals that are to run when not all are: those of a retry, or without some that were canceled.
     Credits are `estimated` when it is admitted and `charged` as its cells complete.
 
+    Of what ends `tells` says which events go to its webhook (`orchestrator.domain.webhooks`), and
+    `endpoint` whose: None without one.
+
     `strand` names those of its key's parents that need the same lanes at the same priority: what
     one of them waits for in the queue, all do.
     """
@@ -63,6 +66,7 @@ class Parent(SQLModel, table=True):
         CheckConstraint("priority BETWEEN 1 AND 10", name="parent_priority"),
         CheckConstraint("done BETWEEN 0 AND total", name="parent_done"),
         CheckConstraint("stop IN ('canceled', 'expired')", name="parent_stop"),
+        CheckConstraint("(endpoint IS NULL) = (tells = 0)", name="parent_endpoint"),
         CheckConstraint(
             "state <> 'delayed' OR not_before IS NOT NULL", name="parent_delayed_until"
         ),
@@ -115,6 +119,8 @@ class Parent(SQLModel, table=True):
     cancel_requested_at: datetime | None = Field(sa_column=moment())
     started_at: datetime | None = Field(sa_column=moment())
     finished_at: datetime | None = Field(sa_column=moment())
+    endpoint: int | None = Field(sa_column=Column(BigInteger))
+    tells: int = Field(sa_column=small("0"))
     strand: int = Field(
         sa_column=Column(
             BigInteger,

@@ -14,3 +14,6 @@ COUNTERS = {
     "autovacuum_vacuum_threshold": 2000,
     "autovacuum_vacuum_cost_delay": 0,
 }
+# Written once and changed twice, each time in every index: room for a new version beside the old
+# one would be in vain.
+OUTBOX = {**BUSY, "fillfactor": 100}

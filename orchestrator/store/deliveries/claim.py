@@ -1,0 +1,191 @@
+"""Claiming deliveries: whose are due, and so many of each for a deliverer.
+
+Endpoints are walked by an index that has their first due delivery in front, so what one of them has
+piled up is never looked through to find another's. A walk is bounded: it goes on where it ended.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row, kwargs_row
+
+from admission.durability import UNFLUSHED
+from orchestrator.domain.rows import ChildRow
+from orchestrator.store import plans
+from orchestrator.store.children import read
+
+LEASE_SECONDS = 30.0
+"""How long a claim holds: an attempt takes ten at most, then its outcome has to be recorded."""
+BEFORE_ALL = -(1 << 63)
+"""No endpoint has this name: a walk begins after it."""
+
+
+class Due(NamedTuple):
+    """An endpoint that has something pending: whose, and in how many seconds the first is due."""
+
+    endpoint: int
+    key_id: int
+    seconds: float
+
+
+# One probe an endpoint; the LIMIT outside ends the recursion.
+DUE = """
+WITH RECURSIVE walk AS (
+  (SELECT endpoint, key_id, due_at FROM delivery
+   WHERE status = 'pending' AND again = %(again)s AND endpoint > %(after)s
+   ORDER BY again, endpoint, due_at
+   LIMIT 1)
+  UNION ALL
+  SELECT following.*
+  FROM walk
+  CROSS JOIN LATERAL (
+    SELECT endpoint, key_id, due_at FROM delivery
+    WHERE status = 'pending' AND again = %(again)s AND endpoint > walk.endpoint
+    ORDER BY again, endpoint, due_at
+    LIMIT 1) AS following
+)
+SELECT endpoint, key_id, extract(epoch FROM due_at - clock_timestamp())::float8 AS seconds
+FROM walk
+LIMIT %(most)s
+"""
+
+
+class Look(NamedTuple):
+    """Which endpoints to look at: so many that come after this one, in the order of their names.
+
+    Of those with something pending that was attempted before (`again`), or that was not.
+    """
+
+    again: bool
+    after: int
+    most: int
+
+
+async def due(connection: AsyncConnection, looks: Sequence[Look]) -> list[list[Due]]:
+    """What each of these looks meets."""
+    async with connection.pipeline(), connection.transaction():
+        await connection.execute(plans.IN_ORDER)
+        cursors = [connection.cursor(row_factory=class_row(Due)) for _ in looks]
+        for cursor, look in zip(cursors, looks, strict=True):
+            await cursor.execute(DUE, look._asdict())
+    return [await cursor.fetchall() for cursor in cursors]
+
+
+class Order(NamedTuple):
+    """So many of an endpoint's, of those attempted before or of the others."""
+
+    endpoint: int
+    again: bool
+    most: int
+
+
+class ClaimedDelivery(NamedTuple):
+    """A delivery to attempt, and what its event is about.
+
+    `attempt` counts from 1. Of a parent's event there are `counts` (completed, failed, canceled,
+    expired), of a child's there is the row as its event found it.
+    """
+
+    parent_id: UUID
+    run: int
+    ordinal: int
+    claim: int
+    attempt: int
+    key_id: int
+    endpoint: int
+    state: str
+    created_at: datetime
+    counts: list[int] | None
+    child: ChildRow | None
+
+
+# What runs again has another row by now: `cell` is the one that the event is about.
+CLAIM = """
+WITH wanted AS (
+  SELECT * FROM unnest(%(endpoints)b::int8[], %(agains)b::bool[], %(counts)b::int4[])
+    AS t (endpoint, again, n)
+), picked AS MATERIALIZED (
+  SELECT d.*
+  FROM wanted w
+  CROSS JOIN LATERAL (
+    SELECT parent_id, run, ordinal FROM delivery
+    WHERE status = 'pending' AND again = w.again AND endpoint = w.endpoint AND due_at <= now()
+    ORDER BY again, endpoint, due_at
+    LIMIT w.n
+    FOR NO KEY UPDATE SKIP LOCKED) AS d
+), claimed AS (
+  UPDATE delivery d
+  SET again = true, attempts = d.attempts + 1, claim = %(token)s,
+      due_at = now() + %(lease)s * interval '1 second'
+  FROM picked p
+  WHERE d.parent_id = p.parent_id AND d.run = p.run AND d.ordinal = p.ordinal
+  RETURNING d.parent_id, d.run, d.ordinal, d.claim, d.attempts AS attempt, d.key_id, d.endpoint,
+            d.state, d.created_at, d.counts, d.cell
+)
+SELECT d.parent_id, d.run, d.ordinal, d.claim, d.attempt, d.key_id, d.endpoint, d.state,
+       d.created_at, d.counts, d.cell IS NOT NULL AS kept,
+       coalesce((d.cell ->> 'attempt')::int, c.attempt) AS tries,
+       coalesce((d.cell ->> 'started_at')::timestamptz, c.started_at) AS started_at,
+       coalesce((d.cell ->> 'claimed_at')::timestamptz, c.claimed_at) AS claimed_at,
+       coalesce((d.cell ->> 'finished_at')::timestamptz, c.finished_at) AS finished_at,
+       coalesce((d.cell ->> 'cancel_requested_at')::timestamptz, c.cancel_requested_at)
+         AS cancel_requested_at,
+       coalesce(d.cell ->> 'error', c.error::text) AS error,
+       coalesce(d.cell ->> 'log', array_to_json(c.log)::text) AS log,
+       coalesce((d.cell ->> 'response_code')::int, c.response_code) AS response_code,
+       c.result::text AS capture, coalesce(c.charged, 0) AS charged
+FROM claimed d
+LEFT JOIN child c ON c.parent_id = d.parent_id AND c.ordinal = d.ordinal AND d.cell IS NULL
+"""
+
+
+async def claim(
+    connection: AsyncConnection, orders: Collection[Order], *, token: int
+) -> list[ClaimedDelivery]:
+    """Take what is due of these orders for `LEASE_SECONDS`.
+
+    Not flushed to disk: of a claim that a crash forgets each delivery is attempted again.
+    """
+    if not orders:
+        return []
+    named: dict[str, Any] = {
+        "endpoints": [order.endpoint for order in orders],
+        "agains": [order.again for order in orders],
+        "counts": [order.most for order in orders],
+        "token": token,
+        "lease": LEASE_SECONDS,
+    }
+    async with connection.pipeline(), connection.transaction():
+        await connection.execute(UNFLUSHED)
+        await connection.execute(plans.IN_ORDER)
+        cursor = connection.cursor(row_factory=kwargs_row(_claimed))
+        await cursor.execute(CLAIM, named)
+    return await cursor.fetchall()
+
+
+def _claimed(
+    *,
+    parent_id: UUID,
+    run: int,
+    ordinal: int,
+    claim: int,
+    attempt: int,
+    key_id: int,
+    endpoint: int,
+    state: str,
+    created_at: datetime,
+    counts: list[int] | None,
+    kept: bool,
+    tries: int | None,
+    **columns: Any,
+) -> ClaimedDelivery:
+    child = None
+    if ordinal and (kept or tries is not None):
+        told: dict[str, Any] = {"parent_id": parent_id, "ordinal": ordinal, "attempt": tries or 0}
+        child = read.row(state=state, run_at=None, **told, **columns)
+    return ClaimedDelivery(
+        parent_id, run, ordinal, claim, attempt, key_id, endpoint, state, created_at, counts, child
+    )

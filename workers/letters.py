@@ -1,0 +1,134 @@
+"""Letters: what is sent of claimed deliveries, made from what their events are about."""
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+from cachetools import LRUCache
+from psycopg import AsyncConnection
+
+from orchestrator.domain import deliveries as documents
+from orchestrator.domain.deliveries import Occasion
+from orchestrator.domain.ids import EventId
+from orchestrator.domain.plan import Cell
+from orchestrator.domain.rows import ParentRow
+from orchestrator.domain.webhooks import Webhook
+from orchestrator.sealing import Sealer, UnsealableError
+from orchestrator.store import parents, surfaces, webhook_secrets
+from orchestrator.store.deliveries import ClaimedDelivery
+from orchestrator.surfaces import SurfaceDescriptor
+from workers.signing import Signer
+
+REMEMBERED_PARENTS = 2_000
+REMEMBERED_SECRETS = 2_000
+SURFACES_SECONDS = 10.0
+_log = structlog.get_logger()
+
+
+class Letter(NamedTuple):
+    """A delivery to attempt: where to, and what of. `signers` is None for one not to be sent."""
+
+    claimed: ClaimedDelivery
+    url: str
+    body: bytes
+    signers: Sequence[Signer] | None
+
+
+class _Sender(NamedTuple):
+    """A parent as it is remembered: with its cells spelled out once."""
+
+    row: ParentRow
+    webhook: Webhook
+    cells: tuple[Cell, ...]
+
+
+class Letters:
+    """Writes letters. What it reads is remembered: parents that were, secrets that were opened."""
+
+    def __init__(self, sealer: Sealer | None) -> None:
+        self._sealer = sealer
+        self._senders: LRUCache[UUID, _Sender] = LRUCache(REMEMBERED_PARENTS)
+        self._signers: LRUCache[str, Signer | None] = LRUCache(REMEMBERED_SECRETS)
+        self._surfaces: Mapping[str, SurfaceDescriptor] = {}
+        self._read_at = -SURFACES_SECONDS
+
+    async def write(
+        self, connection: AsyncConnection, claimed: Collection[ClaimedDelivery]
+    ) -> list[Letter]:
+        """A letter for each, but for those whose parent was erased meanwhile."""
+        senders = await self._read_senders(connection, {one.parent_id for one in claimed})
+        keyed = {row.key_id for row, webhook, _ in senders.values() if webhook.sealed is None}
+        sealed = await webhook_secrets.sealed(connection, keyed) if keyed else {}
+        await self._read_surfaces(connection)
+        return [
+            self._safely(one, sender, sealed)
+            for one in claimed
+            if (sender := senders.get(one.parent_id)) is not None
+        ]
+
+    def _safely(
+        self, claimed: ClaimedDelivery, sender: _Sender, sealed: Mapping[int, Sequence[str]]
+    ) -> Letter:
+        """One that cannot be written must not hold up the others."""
+        try:
+            return self._letter(claimed, sender, sealed)
+        except Exception:  # noqa: BLE001 - logged whole, and tried again by the schedule
+            _log.exception("delivery.unwritable")
+            return Letter(claimed, sender.webhook.url, b"", None)
+
+    def _letter(
+        self, claimed: ClaimedDelivery, sender: _Sender, sealed: Mapping[int, Sequence[str]]
+    ) -> Letter:
+        webhook = sender.webhook
+        secrets = [webhook.sealed] if webhook.sealed else sealed.get(claimed.key_id, ())
+        signers = [self._signer(secret) for secret in secrets]
+        known = [signer for signer in signers if signer is not None]
+        return Letter(
+            claimed,
+            webhook.url,
+            self._body(claimed, sender),
+            known if len(known) == len(signers) else None,
+        )
+
+    def _body(self, claimed: ClaimedDelivery, sender: _Sender) -> bytes:
+        event = EventId(claimed.parent_id, claimed.ordinal, claimed.run)
+        occasion = Occasion(event, claimed.state, claimed.created_at)
+        if claimed.child is None:
+            return documents.parent_body(occasion, claimed.counts or (0, 0, 0, 0))
+        cell = sender.cells[claimed.ordinal - 1]
+        surface = self._surfaces.get(cell.surface)
+        return documents.child_body(occasion, sender.row, cell, claimed.child, surface)
+
+    def _signer(self, sealed: str) -> Signer | None:
+        """None for a secret that none of our keys opens: to send unsigned would be to lie."""
+        if sealed not in self._signers:
+            self._signers[sealed] = self._opened(sealed)
+        return self._signers[sealed]
+
+    def _opened(self, sealed: str) -> Signer | None:
+        if self._sealer is not None:
+            with suppress(UnsealableError):
+                return Signer(self._sealer.open(sealed))
+        _log.error("webhook.secret_unreadable", hint="PARALLAX_SECRET_KEY misses its key")
+        return None
+
+    async def _read_senders(
+        self, connection: AsyncConnection, wanted: set[UUID]
+    ) -> dict[UUID, _Sender]:
+        found = {parent: self._senders[parent] for parent in wanted if parent in self._senders}
+        if unknown := wanted - found.keys():
+            for parent, row in (await parents.many(connection, unknown)).items():
+                if (webhook := row.plan.webhook) is not None:
+                    found[parent] = _Sender(row, webhook, tuple(row.plan.cells()))
+            self._senders.update(found)
+        return found
+
+    async def _read_surfaces(self, connection: AsyncConnection) -> None:
+        """Which adapter a cell would have gone to that ended without a capture."""
+        if time.monotonic() - self._read_at > SURFACES_SECONDS:
+            described = await surfaces.all_surfaces(connection)
+            self._surfaces = {surface.name: surface for surface in described}
+            self._read_at = time.monotonic()
