@@ -17,8 +17,8 @@ _frames = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
 
-_SECRET = re.compile(r"(?<=sk_live_)[\w-]+|(?<=://)[^\s'\"]*(?=@)")
-"""API keys, and what stands before the host of a URL."""
+_SECRET = re.compile(r"(?<=sk_live_)[\w-]+|(?<=whsec_)[\w+/=-]+|(?<=://)[^\s'\"]*(?=@)")
+"""API keys, webhook secrets, and what stands before the host of a URL."""
 
 
 def configure(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from orchestrator.api.account import key, usage
 from orchestrator.api.auth import authenticated, operators_only
 from orchestrator.api.batch import search_batch
 from orchestrator.api.capacity import health, status, surfaces
+from orchestrator.api.deliveries import deliveries
 from orchestrator.api.described import schema
 from orchestrator.api.failures import HANDLERS
 from orchestrator.api.group_results import group_results
@@ -20,11 +21,13 @@ from orchestrator.api.listing import jobs
 from orchestrator.api.metrics import door, metrics
 from orchestrator.api.operators import keys, nodes
 from orchestrator.api.preflight import foresee, give_back
+from orchestrator.api.replays import replay_deliveries, replay_delivery
 from orchestrator.api.results import results
 from orchestrator.api.stamps import stamp
 from orchestrator.api.steering import cancel, clear, retry
 from orchestrator.api.streams import job_events, status_stream
 from orchestrator.api.traffic import Traffic
+from orchestrator.api.webhook_secrets import revoke_webhook_secret, webhook_secrets
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings
 
@@ -62,6 +65,8 @@ def _keyed() -> list[Router]:
         *(search, search_surface, search_batch, job, results, status, foresee, give_back),
         *(cancel, retry, clear, group, cancel_group, retry_group),
         *(jobs, job_events, status_stream, group_results),
+        *(deliveries, replay_delivery, replay_deliveries),
+        *(webhook_secrets, revoke_webhook_secret),
         *(surfaces, key, usage),
     ]
     for_operators = [nodes, keys, pause_lane, resume_lane, limit_lane]

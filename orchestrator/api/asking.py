@@ -8,7 +8,6 @@ from litestar.types import Receive, Scope
 from admission.keys import Key
 from orchestrator import submission
 from orchestrator.api import bodies, catalogue, denials, problems, queries, requests, services
-from orchestrator.api.between import Rules
 from orchestrator.api.catalogue import Catalogue
 from orchestrator.api.prefer import Mode, Waits
 from orchestrator.api.problems import Fault, Problem
@@ -54,9 +53,10 @@ async def read(scope: Scope, receive: Receive, surface: str | None) -> Question 
         default="async" if surface is None else "sync",
         waits=Waits(settings.sync_wait, settings.sync_wait_max),
     )
-    rules = Rules(settings.default_country, settings.max_children)
     asked = (
-        requests.parse(body, rules) if surface is None else requests.parse_for(surface, body, rules)
+        requests.parse(body, here.rules)
+        if surface is None
+        else requests.parse_for(surface, body, here.rules)
     )
     if isinstance(asked, list) or isinstance(beside, list):
         both = (part for part in (beside, asked) if isinstance(part, list))
@@ -102,13 +102,18 @@ def too_wide(plan: Plan, most_sync: int) -> list[Fault]:
 
 def impossible(plan: Plan, existing: Catalogue) -> Problem | None:
     """Why a plan cannot be captured here: cells that do not exist, options nobody takes."""
-    if not existing.surfaces:
-        return problems.no_surfaces()
-    if problem := catalogue.unsupported(plan, existing):
+    if problem := elsewhere(plan, existing):
         return problem
-    if plan.options and (wrong := catalogue.option_faults(plan, existing)):
+    if wrong := catalogue.option_faults(plan, existing):
         return problems.invalid(wrong)
     return None
+
+
+def elsewhere(plan: Plan, existing: Catalogue) -> Problem | None:
+    """Why some cells of a plan cannot be captured here, whatever its options: they do not exist."""
+    if not existing.surfaces:
+        return problems.no_surfaces()
+    return catalogue.unsupported(plan, existing)
 
 
 async def queue(here: Services, question: Question) -> Reply | Problem:

@@ -10,15 +10,23 @@ from pydantic import ValidationError
 from orchestrator.api.problems import Fault
 from orchestrator.api.regions import RegionIn
 from orchestrator.api.schemas import LONGEST_SECONDS, MOST_REGIONS
+from orchestrator.domain.addresses import Network
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
+from orchestrator.sealing import Sealer
 
 
 class Rules(NamedTuple):
-    """What this server allows and assumes beyond the shape of a submission."""
+    """What this server allows and assumes beyond the shape of a submission.
+
+    Webhooks may lead to `networks` although they are not public; without a `sealer` no secret can
+    be kept.
+    """
 
     default_country: str
     max_children: int
+    networks: Sequence[Network] = ()
+    sealer: Sealer | None = None
 
 
 class Fields(NamedTuple):

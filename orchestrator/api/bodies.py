@@ -45,6 +45,14 @@ async def read(scope: Scope, receive: Receive, *, largest: int = LARGEST_BYTES) 
     return await _receive(receive, largest)
 
 
+async def read_any(scope: Scope, receive: Receive) -> bytes | Problem:
+    """As `read`, of a body that may be left out: empty then, whatever else its headers say."""
+    length = header(scope, b"content-length")
+    chunked = header(scope, b"transfer-encoding") is not None
+    bare = length == b"0" or (length is None and not chunked)
+    return b"" if bare else await read(scope, receive)
+
+
 async def _receive(receive: Receive, largest: int) -> bytes | Problem:
     parts, size = [], 0
     while True:

@@ -1,16 +1,15 @@
 """What can be captured: the registered surfaces, who serves them, and what a plan asks beyond."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-import msgspec
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 from psycopg import AsyncConnection
-from referencing import Registry
 
+from orchestrator.api import option_checks
 from orchestrator.api.codes import Code
+from orchestrator.api.option_checks import Checks
 from orchestrator.api.problems import Fault, Problem
+from orchestrator.domain.addresses import Network
 from orchestrator.domain.envelope import Warning  # noqa: A004 - the contract's word
 from orchestrator.domain.plan import Plan
 from orchestrator.store import lanes, nodes
@@ -18,39 +17,40 @@ from orchestrator.store import surfaces as registered
 from orchestrator.store.lanes import Place
 from orchestrator.surfaces import SurfaceDescriptor
 
-LONGEST_MESSAGE = 300
-
 
 class Catalogue(NamedTuple):
     """The surfaces by name, the live worker processes of each, and the checks of its options.
 
-    `cut_off` has the lanes in which nothing starts, and for how many seconds.
+    `demanding` are those that nobody can ask without options; `cut_off` has the lanes in which
+    nothing starts, and for how many seconds.
     """
 
     surfaces: dict[str, SurfaceDescriptor]
     workers: Mapping[str, int]
-    checks: Mapping[str, Draft202012Validator]
+    checks: Checks
+    demanding: frozenset[str]
     cut_off: Mapping[Place, float]
 
 
-async def read(connection: AsyncConnection) -> Catalogue:
-    """The catalogue as the database has it now."""
+async def read(connection: AsyncConnection, *, reachable: Sequence[Network] = ()) -> Catalogue:
+    """The catalogue as the database has it now; URLs in options may lead to these networks too."""
     surfaces = await registered.all_surfaces(connection)
     workers = await nodes.serving(connection)
-    return make(surfaces, workers, await lanes.cut_off(connection))
+    return make(surfaces, workers, await lanes.cut_off(connection), reachable)
 
 
 def make(
     surfaces: list[SurfaceDescriptor],
     workers: Mapping[str, int],
     cut_off: Mapping[Place, float],
+    reachable: Sequence[Network] = (),
 ) -> Catalogue:
-    """The catalogue of these surfaces. A schema may refer to nothing outside itself."""
-    nothing: Registry[Any] = Registry()
+    """The catalogue of these surfaces."""
     return Catalogue(
         {surface.name: surface for surface in surfaces},
         workers,
-        {s.name: Draft202012Validator(s.options_schema, registry=nothing) for s in surfaces},
+        option_checks.made(surfaces, reachable),
+        frozenset(s.name for s in surfaces if s.options_schema.get("required")),
         cut_off,
     )
 
@@ -90,31 +90,12 @@ def option_faults(plan: Plan, catalogue: Catalogue) -> list[Fault]:
     """What the published schemas of the surfaces say against the plan's options."""
     return [
         fault
-        for name, options in plan.options.items()
-        for fault in _against(catalogue.checks[name], f"options.{name}", options)
+        for name in plan.surfaces
+        if name in plan.options or name in catalogue.demanding
+        for fault in option_checks.faults(
+            catalogue.checks[name], f"options.{name}", plan.options.get(name, {})
+        )
     ]
-
-
-def _against(check: Draft202012Validator, path: str, options: Any) -> list[Fault]:
-    try:
-        errors = sorted(check.iter_errors(options), key=lambda error: error.json_path)
-        return [_fault(path, error) for error in errors]
-    except (OverflowError, ValueError):
-        return [Fault(path=path, message="Holds a number that is too large.")]
-
-
-def _fault(path: str, error: ValidationError) -> Fault:
-    inside = error.json_path.removeprefix("$")
-    return Fault(path=path + inside, message=f"{_asked(error)[:LONGEST_MESSAGE]}.")
-
-
-def _asked(error: ValidationError) -> str:
-    """What the schema asks for; never what was sent instead, which may be a secret."""
-    schema = error.schema
-    if error.validator == "additionalProperties" and isinstance(schema, Mapping):
-        return f"Allowed are: {', '.join(schema.get('properties', ())) or 'no options'}"
-    asked = msgspec.json.encode(error.validator_value).decode()
-    return f"Does not fit the surface's schema: {error.validator} {asked}"
 
 
 def warnings(plan: Plan, catalogue: Catalogue) -> tuple[Warning, ...]:

@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 
 from admission import keys
 from admission.keys import Key
-from orchestrator.api import problems, queries, services
+from orchestrator.api import moments, problems, queries, services
 from orchestrator.api.problems import Fault
 from orchestrator.api.replies import Reply, document
 from orchestrator.api.schemas import GROUP, SURFACE
@@ -24,11 +24,6 @@ from orchestrator.store.listing import Wanted
 
 STATUSES: tuple[ParentStatus, ...] = get_args(ParentStatus)
 METADATA = "metadata."
-MOMENT = re.compile(
-    r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-    r"[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?"
-    r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
-)
 LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 64, 512
 Value = TypeVar("Value")
 
@@ -107,7 +102,8 @@ def parse(given: dict[str, str]) -> Asked | list[Fault]:
         if name.startswith(METADATA)
     }
     limit = queries.limit(given)
-    since, until = _moment(given, "createdAfter"), _moment(given, "createdBefore")
+    since = moments.of_query(given, "createdAfter")
+    until = moments.of_query(given, "createdBefore")
     before = _before(given.get("cursor"))
     parts = (limit, since, until, before, *_texts(given), *_metadata(metadata))
     faults = [part for part in parts if isinstance(part, Fault)]
@@ -153,20 +149,6 @@ def _metadata(given: dict[str, str]) -> Iterable[Fault]:
         if len(value) > LONGEST_METADATA_VALUE or "\0" in value:
             message = f"A value has at most {LONGEST_METADATA_VALUE} characters."
             yield Fault(path=path, message=message)
-
-
-def _moment(given: dict[str, str], name: str) -> datetime | Fault | None:
-    """A time; the plus sign of its offset may have come as the space it means in a query."""
-    if name not in given:
-        return None
-    text = given[name].replace(" ", "+")
-    try:
-        if MOMENT.fullmatch(text):
-            return datetime.fromisoformat(text.upper())
-    except ValueError:
-        pass
-    message = "A time as RFC 3339 writes it: 2026-01-05T09:30:00Z."
-    return Fault(path=f"?{name}", message=message)
 
 
 def cursor(parent: UUID) -> str:

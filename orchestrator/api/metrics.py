@@ -92,6 +92,12 @@ def _of_server(read: Gauges) -> Iterator[Metric]:
         [((kind,), n) for kind, n in read.nodes.items()],
     )
     yield _gauge(
+        "parallax_deliveries",
+        "Events that webhooks were not told yet, or were not and will not be; to 10,000.",
+        ("status",),
+        [((status,), n) for status, n in read.undelivered.items()],
+    )
+    yield _gauge(
         "parallax_surface_workers",
         "Live worker processes that serve a surface.",
         ("surface",),

@@ -117,8 +117,8 @@ async def foresee(request: AnyRequest) -> Reply:
     if isinstance(asked, Problem):
         return problems.reply(asked, scope)
     existing = await here.catalogue()
-    if impossible := asking.impossible(asked.plan, existing):
-        return problems.reply(impossible, scope)
+    if elsewhere := asking.elsewhere(asked.plan, existing):  # its options nobody has told yet
+        return problems.reply(elsewhere, scope)
     asker = Asker(scope["auth"], here.pace, here.presence.node_id, observer(scope))
     jobs, seconds = asked.jobs(existing), asked.reserve_seconds
     if seconds is None or jobs.sync:
@@ -135,11 +135,11 @@ async def _read(scope: Scope, receive: Receive) -> Asked | Problem:
     body = await bodies.read(scope, receive)
     if isinstance(body, Problem):
         return body
-    settings = services.of(scope).settings
-    asked = parse(body, Rules(settings.default_country, settings.max_children))
+    here = services.of(scope)
+    asked = parse(body, here.rules)
     faults = [*queries.unknown(scope), *(asked if isinstance(asked, list) else ())]
     if not isinstance(asked, list) and asked.sync:
-        faults += asking.too_wide(asked.plan, settings.sync_max_children)
+        faults += asking.too_wide(asked.plan, here.settings.sync_max_children)
     return problems.invalid(faults) if faults or isinstance(asked, list) else asked
 
 

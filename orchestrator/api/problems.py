@@ -138,6 +138,25 @@ def group_not_found() -> Problem:
     return Problem(Code.NOT_FOUND, "This API key has no such group.")
 
 
+def delivery_not_found() -> Problem:
+    """Unknown, somebody else's and pruned look alike."""
+    return Problem(Code.NOT_FOUND, "This API key has no such delivery.")
+
+
+def webhook_secret_not_found() -> Problem:
+    """Unknown, somebody else's, expired and revoked look alike."""
+    return Problem(Code.NOT_FOUND, "This API key has no such webhook secret.")
+
+
+def keeps_no_secrets() -> Problem:
+    """A secret was to be kept, and nothing to seal it with is configured."""
+    message = (
+        "This server keeps no secrets yet: its operator has to set PARALLAX_SECRET_KEY"
+        " (openssl rand -hex 32) for every process and start them again."
+    )
+    return unavailable(message, seconds=60)
+
+
 def lane_not_found(message: str) -> Problem:
     """A surface there is not, or a country it does not look from; `message` says what there is."""
     return Problem(Code.NOT_FOUND, message)

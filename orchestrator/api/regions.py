@@ -62,7 +62,13 @@ def untitled(schema: dict[str, Any]) -> None:
 class Strict(BaseModel):
     """A record read from JSON: nothing is converted, nothing unknown is let through."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra=untitled)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        hide_input_in_errors=True,  # it may be a secret
+        json_schema_extra=untitled,
+    )
 
 
 Country = Annotated[

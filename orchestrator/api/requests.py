@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from orchestrator.api import between, bodies, wording
+from orchestrator.api import between, bodies, webhooks, wording
 from orchestrator.api.between import Rules
 from orchestrator.api.problems import Fault
 from orchestrator.api.schemas import SURFACE, SubmitRequest, SurfaceRequest
@@ -55,7 +55,7 @@ def read(
     """What a decoded body asks for, as `parse` says it; `before` are faults of its characters."""
     if not isinstance(value, dict):
         return [*islice([*before, Fault(path="", message=bodies.NO_OBJECT)], MOST_FAULTS)]
-    before = [*before, *_misplaced(value, surface)]
+    before = [*before, *_misplaced(value, surface), *_webhook(value, rules)]
     try:
         asked = _asked(value, rules, surface)
     except ValidationError as error:
@@ -80,16 +80,23 @@ def _misplaced(body: dict[str, Any], surface: str | None) -> Iterator[Fault]:
         yield Fault(path=given[0], message="Give regions or country, city, language, not both.")
 
 
+def _webhook(body: dict[str, Any], rules: Rules) -> Iterator[Fault]:
+    given = body.get("webhook")
+    return webhooks.refused(given, networks=rules.networks, sealer=rules.sealer)
+
+
 def _asked(body: dict[str, Any], rules: Rules, surface: str | None) -> Asked:
     if surface is None:
         request = SubmitRequest.model_validate(body)
-        return _of(request, request.surfaces, Region(country=rules.default_country))
+        return _of(request, request.surfaces, Region(country=rules.default_country), rules)
     short = SurfaceRequest.model_validate(body)
     country = short.country or rules.default_country
-    return _of(short, [surface], Region(country, short.city, short.language))
+    return _of(short, [surface], Region(country, short.city, short.language), rules)
 
 
-def _of(request: SubmitRequest | SurfaceRequest, surfaces: list[str], otherwise: Region) -> Asked:
+def _of(
+    request: SubmitRequest | SurfaceRequest, surfaces: list[str], otherwise: Region, rules: Rules
+) -> Asked:
     regions = tuple(map(between.region, request.regions)) if request.regions else (otherwise,)
     enough = request.finish.at_least if request.finish else None
     plan = Plan(
@@ -105,5 +112,6 @@ def _of(request: SubmitRequest | SurfaceRequest, surfaces: list[str], otherwise:
         max_credits=request.max_credits,
         options=request.options or {},
         metadata=request.metadata or {},
+        webhook=webhooks.sealed(request.webhook, rules.sealer),
     )
     return Asked(plan, request.idempotency_key)

@@ -8,7 +8,6 @@ from pydantic import Field, ValidationError
 from orchestrator.api import bodies, problems, queries
 from orchestrator.api.problems import Fault, Problem
 from orchestrator.api.regions import Strict
-from orchestrator.api.stamps import header
 from orchestrator.store.steering import RETRYABLE
 
 RetryStatus = Literal["failed", "expired", "canceled"]
@@ -30,7 +29,7 @@ class RetryRequest(Strict):
 
 async def read(scope: Scope, receive: Receive) -> RetryRequest | Problem:
     """What is asked for, or all that is wrong with it; no body is all three ends."""
-    body = b"" if _bare(scope) else await bodies.read(scope, receive)
+    body = await bodies.read_any(scope, receive)
     if isinstance(body, Problem):
         return body
     asked = _parse(body) if body.strip() else RetryRequest()
@@ -38,12 +37,6 @@ async def read(scope: Scope, receive: Receive) -> RetryRequest | Problem:
     if faults or isinstance(asked, list):
         return problems.invalid(faults)
     return asked
-
-
-def _bare(scope: Scope) -> bool:
-    """A request without a body, whatever its client says that no body is of."""
-    length = header(scope, b"content-length")
-    return length == b"0" or (length is None and header(scope, b"transfer-encoding") is None)
 
 
 def _parse(body: bytes) -> RetryRequest | list[Fault]:

@@ -7,6 +7,7 @@ from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, StringCon
 from pydantic_core import PydanticCustomError
 
 from orchestrator.api.regions import City, Country, Language, RegionOrCountry, Strict, untitled
+from orchestrator.api.webhooks import WebhookIn
 
 LONGEST_QUERY = 10_000
 LONGEST_IDEMPOTENCY_KEY = 255
@@ -142,6 +143,9 @@ class _Submission(Strict):
         ),
     ] = None
     finish: Annotated[Finish | None, Field(description="All cells when left out.")] = None
+    webhook: Annotated[
+        WebhookIn | None, Field(description="Tells of the cells and the job when they end.")
+    ] = None
     group: Annotated[Group | None, Field(description="A handle on many jobs.")] = None
     max_credits: Annotated[
         Credits | None,

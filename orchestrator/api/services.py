@@ -21,6 +21,7 @@ from admission.pace import Pace
 from admission.refusals import Taken
 from orchestrator import db
 from orchestrator.api import catalogue
+from orchestrator.api.between import Rules
 from orchestrator.api.cached import Cached
 from orchestrator.api.catalogue import Catalogue
 from orchestrator.api.looking import Job, Looking
@@ -28,6 +29,7 @@ from orchestrator.api.traffic import Traffic
 from orchestrator.domain.documents import JobRead
 from orchestrator.heartbeat import Heartbeat
 from orchestrator.patience import DATABASE_AWAY
+from orchestrator.sealing import Sealer
 from orchestrator.settings import Settings
 from orchestrator.store import nodes
 from orchestrator.store.nodes import NewNode
@@ -64,6 +66,7 @@ class Services:
     jobs: Watching[Job, JobRead]
     snapshots: Watching[Lot, bytes]
     traffic: Traffic
+    sealer: Sealer | None = None
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     keys: Cached[bytes, Key] = field(
         default_factory=lambda: Cached(seconds=KEY_SECONDS, largest=MOST_KEYS)
@@ -75,6 +78,12 @@ class Services:
         default_factory=lambda: Cached(seconds=CATALOGUE_SECONDS, largest=1)
     )
 
+    @property
+    def rules(self) -> Rules:
+        """What this server allows and assumes of a submission."""
+        given = self.settings
+        return Rules(given.default_country, given.max_children, given.allow_networks, self.sealer)
+
     async def catalogue(self) -> Catalogue:
         """What can be captured, as of a second ago at most."""
         return self.catalogues.peek("") or await self._catalogue()
@@ -82,7 +91,8 @@ class Services:
     async def _catalogue(self) -> Catalogue:
         async def load() -> Catalogue:
             async with self.pool.connection() as connection:
-                return await catalogue.read(connection)
+                reachable = self.settings.allow_networks
+                return await catalogue.read(connection, reachable=reachable)
 
         return cast("Catalogue", await self.catalogues.get("", load))
 
@@ -130,6 +140,7 @@ async def opened(settings: Settings, url: str, *, traffic: Traffic) -> AsyncIter
                     jobs=jobs,
                     snapshots=snapshots,
                     traffic=traffic,
+                    sealer=Sealer(settings.secret_key) if settings.secret_key else None,
                 )
             finally:
                 submitter.close()

@@ -5,11 +5,11 @@ from pydantic_core import ErrorDetails
 from orchestrator.api.problems import Fault
 
 _BOTH = (
-    "regions, priority, delay, deadline, maxAttempts, finish, group, idempotencyKey, maxCredits,"
-    " options, metadata"
+    "regions, priority, delay, deadline, maxAttempts, finish, webhook, group, idempotencyKey,"
+    " maxCredits, options, metadata"
 )
 _REGION = "country, city, language"
-_INSIDE = {"finish": "atLeast"}
+_INSIDE = {"finish": "atLeast", "webhook": "url, secret, events"}
 """What may stand in an object by its name; in the others, which are regions, their fields."""
 
 
@@ -22,6 +22,8 @@ def said(detail: ErrorDetails, *, short: bool) -> Fault:
     return Fault(path=path, message=_message(detail, short=short))
 
 
+_OBJECTS = {"finish": "atLeast", "webhook": "url, and perhaps secret and events"}
+"""What an object by its name has to have."""
 _WORDS = {
     "missing": "This field is required",
     "string_type": "Must be text",
@@ -37,6 +39,7 @@ _WORDS = {
     "greater_than_equal": "At least {ge}",
     "less_than_equal": "At most {le}",
     "string_pattern_mismatch": "Must match {pattern}",
+    "literal_error": "Must be {expected}",
 }
 
 
@@ -49,8 +52,8 @@ def _message(detail: ErrorDetails, *, short: bool) -> str:
         inside = _INSIDE.get(str(place[0]), _REGION)
         allowed = inside if len(place) > 1 else f"query (or prompt), {own}, {_BOTH}"
         return f"Unknown field; allowed: {allowed}."
-    if place == ("finish",) and kind == "model_type":
-        return "Must be an object with atLeast."
+    if kind == "model_type" and place[-1] in _OBJECTS:
+        return f"Must be an object with {_OBJECTS[str(place[-1])]}."
     known = _WORDS.get(kind)
     words = known.format(**detail.get("ctx", {})) if known else detail["msg"]
     return f"The key: {words}." if place[-1] == "[key]" else f"{words}."

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestrator.cli import demo, headroom, jobs, keys, lanes, servers
+from orchestrator.cli import deliveries, demo, headroom, jobs, keys, lanes, servers
 from orchestrator.errors import ParallaxError
 
 
@@ -55,6 +55,7 @@ def build() -> typer.Typer:
             commands.command()(command)
     commands.add_typer(keys.build(), name="keys")
     commands.add_typer(lanes.build(), name="lanes")
+    commands.add_typer(deliveries.build(), name="deliveries")
     return commands
 
 

@@ -6,14 +6,17 @@ from typing import NamedTuple
 
 from psycopg import AsyncConnection, OperationalError
 
-from orchestrator import db, embedded
+from orchestrator import db, embedded, secret_keys
 from orchestrator.embedded import Embedded
 from orchestrator.errors import DatabaseUnavailableError
 from orchestrator.settings import Settings, load
 
 
 class Served(NamedTuple):
-    """Settings with a database URL, and our share in the embedded server if it is that one."""
+    """Settings with a database URL, and our share in the embedded server if it is that one.
+
+    Beside that one they have a secret key too.
+    """
 
     settings: Settings
     share: Embedded | None
@@ -26,7 +29,9 @@ def served(settings: Settings) -> Iterator[Served]:
         yield Served(settings, None)
         return
     with embedded.start(settings.data_dir) as share:
-        yield Served(settings.model_copy(update={"database_url": share.url}), share)
+        key = settings.secret_key or secret_keys.kept(share.place.data_dir)
+        here = settings.model_copy(update={"database_url": share.url, "secret_key": key})
+        yield Served(here, share)
 
 
 @contextmanager

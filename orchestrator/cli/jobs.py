@@ -1,6 +1,6 @@
 """`submit`, `watch` and `results`: the main job from a shell."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +33,9 @@ def submit(
     priority: Annotated[
         int | None, typer.Option(min=1, max=10, help="Higher runs earlier; 5 unless given.")
     ] = None,
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where to tell of cells and job that end.")
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for the end; show progress, then the answers.")
     ] = False,
@@ -46,8 +49,9 @@ def submit(
         where = [places.region(name) for name in places.names(regions or [])]
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--region") from None
-    asked = places.names(surfaces)
-    edge.run(_submit(query, asked, where, priority, wait=wait, as_json=as_json))
+    asked: dict[str, Any] = {"surfaces": places.names(surfaces), "regions": where}
+    asked |= {"priority": priority, "webhook": webhook}
+    edge.run(_submit(query, asked, wait=wait, as_json=as_json))
 
 
 def watch(job: JobId, *, as_json: AsJson = False) -> None:
@@ -63,17 +67,9 @@ def results(job: JobId, *, as_json: AsJson = False) -> None:
 COMMANDS = (submit, watch, results)
 
 
-async def _submit(
-    query: str,
-    surfaces: list[str],
-    regions: list[dict[str, str]],
-    priority: int | None,
-    *,
-    wait: bool,
-    as_json: bool,
-) -> None:
+async def _submit(query: str, asked: dict[str, Any], *, wait: bool, as_json: bool) -> None:
     async with edge.client() as client:
-        accepted = await client.submit(query, surfaces=surfaces, regions=regions, priority=priority)
+        accepted = await client.submit(query, **asked)
         for warning in accepted.warnings:
             note(f"warning: {warning.message}")
         if not wait:

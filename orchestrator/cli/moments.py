@@ -10,15 +10,24 @@ def moment(given: str, *, now: datetime) -> datetime:
 
     Raises ValueError with what is expected.
     """
-    try:
-        when = now + timedelta(seconds=seconds(given))
-    except ValueError:
-        when = _time(given)
-    except OverflowError:
-        raise ValueError(f"{given!r} is too far away") from None
+    when = _read(given, now, 1)
     if when <= now:
         raise ValueError(f"{given!r} is not in the future")
     return when
+
+
+def past(given: str, *, now: datetime) -> datetime:
+    """A duration before `now`, or a time (UTC unless it says otherwise), as `moment` takes it."""
+    return _read(given, now, -1)
+
+
+def _read(given: str, now: datetime, direction: int) -> datetime:
+    try:
+        return now + direction * timedelta(seconds=seconds(given))
+    except ValueError:
+        return _time(given)
+    except OverflowError:
+        raise ValueError(f"{given!r} is too far away") from None
 
 
 def _time(given: str) -> datetime:

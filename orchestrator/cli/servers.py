@@ -81,6 +81,8 @@ def work(
         if share is not None:
             os.set_inheritable(share.fileno(), True)  # noqa: FBT003 - the worker keeps our share
         environment = os.environ | {"PARALLAX_DATABASE_URL": str(settings.database_url)}
+        if settings.secret_key:
+            environment["PARALLAX_SECRET_KEY"] = settings.secret_key
         command = [sys.executable, "-m", "workers", *arguments]
         os.execve(sys.executable, command, environment)  # noqa: S606 - no shell; becomes the worker
 

@@ -8,11 +8,12 @@ from orchestrator.client.bulk import Bulk
 from orchestrator.client.records import Health, Surfaces
 from orchestrator.client.steering import Steering
 from orchestrator.client.submitting import Regions, Submitting, said
+from orchestrator.client.webhooks import Webhooks
 from orchestrator.domain.preflight import Preflight
 from orchestrator.domain.snapshot import Snapshot
 
 
-class Client(Submitting, Bulk, Steering):
+class Client(Submitting, Bulk, Steering, Webhooks):
     """An async client; use it in `async with`. Every method may raise `ApiError`.
 
     `transport` replaces the network, for instance by a test's; `timeout` is in seconds a request.

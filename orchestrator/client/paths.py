@@ -2,6 +2,9 @@
 
 from urllib.parse import quote
 
+PAGE = 100
+"""The most a page may have."""
+
 
 def job(job: str, rest: str = "") -> str:
     """The path of a parent or a child, or of something of it."""

@@ -9,11 +9,10 @@ import msgspec
 from orchestrator.client import paths
 from orchestrator.client.connection import Connection, decoded
 from orchestrator.client.lines import Lines
+from orchestrator.client.paths import PAGE
 from orchestrator.client.records import ResultsPage
 from orchestrator.domain.documents import Envelope, ParentJob
 from orchestrator.domain.many import GroupView, Jobs
-
-PAGE = 100
 
 
 class Reading(Connection):

@@ -17,6 +17,8 @@ from orchestrator.client.watching import Watching
 from orchestrator.domain.documents import Accepted, Envelope, SyncResult
 
 Regions = Sequence[str | Mapping[str, str]]
+Webhook = str | Mapping[str, Any]
+"""A URL, or `{url, secret?, events?}`."""
 
 
 class Submitting(Watching, Reading):
@@ -33,6 +35,7 @@ class Submitting(Watching, Reading):
         deadline: float | None = None,
         max_attempts: int | None = None,
         finish_at_least: int | None = None,
+        webhook: Webhook | None = None,
         group: str | None = None,
         max_credits: int | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -44,8 +47,9 @@ class Submitting(Watching, Reading):
 
         A region is a country (`"US"`) or `{country, city?, language?}`; without any the server's
         default country is used. `delay` and `deadline` are in seconds from now. Once
-        `finish_at_least` cells are completed the rest is canceled. The same request under the same
-        `idempotency_key` is the same job. A `reservation` of a preflight is drawn on first. A full
+        `finish_at_least` cells are completed the rest is canceled. What ends is told to `webhook`:
+        a URL, or `{url, secret?, events?}`. The same request under the same `idempotency_key` is
+        the same job. A `reservation` of a preflight is drawn on first. A full
         queue is an `ApiError` with status 429 and `retry_after`.
         """
         body = {
@@ -57,6 +61,7 @@ class Submitting(Watching, Reading):
             "deadline": deadline,
             "maxAttempts": max_attempts,
             "finish": None if finish_at_least is None else {"atLeast": finish_at_least},
+            "webhook": {"url": webhook} if isinstance(webhook, str) else webhook,
             "group": group,
             "maxCredits": max_credits,
             "options": options,

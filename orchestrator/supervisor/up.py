@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from orchestrator import embedded, listening
+from orchestrator import embedded, listening, secret_keys
 from orchestrator.errors import SUPERVISED, ParallaxError
 from orchestrator.settings import Settings
 from orchestrator.store import migrations
@@ -49,7 +49,7 @@ def run(
         migrations.upgrade(settings.listen_url or database.url)
         received = stack.enter_context(signals.caught())
         url = listening.url(door)
-        environment = _environment(settings, database.url, urlsplit(url).port, workers)
+        environment = _environment(settings, database, urlsplit(url).port, workers)
         answering = environment | {listening.DESCRIPTOR: str(door.fileno())}
         keep = database.keep
         loop = Loop(
@@ -71,6 +71,7 @@ def run(
 @dataclass(frozen=True, kw_only=True)
 class _Database:
     url: str = field(repr=False)
+    secret_key: str | None = field(repr=False)
     keep: tuple[int, ...]
     tick: Callable[[], None]
 
@@ -78,7 +79,12 @@ class _Database:
 @contextmanager
 def _database(settings: Settings) -> Iterator[_Database]:
     if settings.database_url:
-        yield _Database(url=settings.database_url, keep=(), tick=lambda: None)
+        yield _Database(
+            url=settings.database_url,
+            secret_key=settings.secret_key,
+            keep=(),
+            tick=lambda: None,
+        )
         return
     with embedded.start(settings.data_dir) as server:
 
@@ -88,11 +94,20 @@ def _database(settings: Settings) -> Iterator[_Database]:
             except ParallaxError as error:
                 _log.error("database.gone", why=str(error))
 
-        yield _Database(url=server.url, keep=(server.fileno(),), tick=tick)
+        yield _Database(
+            url=server.url,
+            secret_key=settings.secret_key or secret_keys.kept(server.place.data_dir),
+            keep=(server.fileno(),),
+            tick=tick,
+        )
 
 
-def _environment(settings: Settings, url: str, port: int | None, workers: int) -> dict[str, str]:
-    given = {"DATABASE_URL": url, "HOST": settings.host, "PORT": str(port)}
+def _environment(
+    settings: Settings, database: _Database, port: int | None, workers: int
+) -> dict[str, str]:
+    given = {"DATABASE_URL": database.url, "HOST": settings.host, "PORT": str(port)}
+    if database.secret_key:
+        given["SECRET_KEY"] = database.secret_key
     named = {f"PARALLAX_{name}": value for name, value in given.items()}
     return os.environ | named | {SUPERVISED: str(workers)}
 

@@ -28,7 +28,8 @@ PARAMETERS = ("mode", "view", "limit", "cursor", "ready", "atomic", "wait", "sta
 PARAMETERS += ("region", "group", "metadata.k", "createdAfter", "createdBefore")
 VALID = {"query": "shoes", "surfaces": ["chatgpt"], "regions": ["US"], "priority": 5}
 FIELDS = (*VALID, "prompt", "country", "city", "language", "maxAttempts", "options", "metadata")
-FIELDS += ("idempotencyKey", "delay", "deadline", "finish", "group", "maxCredits")
+FIELDS += ("idempotencyKey", "delay", "deadline", "finish", "group", "maxCredits", "webhook")
+FIELDS += ("from", "to", "expiresAt", "secret")
 
 
 class Sent(NamedTuple):
@@ -70,7 +71,7 @@ queries = st.binary() | pairs.map(
 def requests(draw) -> Sent:
     """Any operation, or any path; with any query, headers and body."""
     method, path = draw(st.sampled_from(OPERATIONS) | st.tuples(st.text(min_size=1), texts))
-    for name in ("{job}", "{surface}", "{country}"):
+    for name in ("{job}", "{surface}", "{country}", "{delivery}", "{secret}"):
         if name in path:
             path = path.replace(name, draw(texts | st.just("chatgpt")))
     headers = draw(st.lists(st.tuples(names, st.binary()), max_size=4))
@@ -79,7 +80,8 @@ def requests(draw) -> Sent:
 
 @pytest.fixture(name="settings")
 def impatient(database) -> Settings:
-    return Settings(database_url=database, sync_wait=0.01, sync_wait_max=1)
+    key = "what secrets are sealed with here"
+    return Settings(database_url=database, sync_wait=0.01, sync_wait_max=1, secret_key=key)
 
 
 @pytest.fixture

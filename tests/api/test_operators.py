@@ -18,6 +18,7 @@ from orchestrator.store import children
 from orchestrator.store.children import Completed, Retry
 from tests import factories
 from tests.api.test_rate import process
+from tests.store import telling
 
 pytestmark = pytest.mark.anyio
 
@@ -294,6 +295,17 @@ async def test_sync_callers_are_counted(operator, connection, registered):
     owner = await factories.key(connection)
     await factories.sync_parent(connection, owner, [await factories.lane(connection)])
     assert (await samples(operator))[of("parallax_sync_callers")] == 1
+
+
+async def test_what_webhooks_were_not_told_is_counted(operator, connection):
+    """Pending and dead deliveries of all keys: what an alarm is set on."""
+    owner = await factories.key(connection)
+    await telling.ended(connection, owner, await factories.lane(connection), n=3)
+    (dead,) = await telling.claim(connection, telling.endpoint(owner), most=1)
+    await telling.record(connection, [dead], "dead", 500)
+    seen = await samples(operator)
+    assert seen[of("parallax_deliveries", status="pending")] == 2
+    assert seen[of("parallax_deliveries", status="dead")] == 1
 
 
 def counted(seen) -> dict[tuple[str, str, str], float]:

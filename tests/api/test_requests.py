@@ -156,7 +156,8 @@ def test_aliases_shorthand_and_defaults_are_the_same_request(other):
         (BODY | {"maxCredits": 0.5}, "maxCredits"),
         (BODY | {"maxCredits": 2**53}, "maxCredits"),
         (BODY | {"country": "US"}, "country"),
-        (BODY | {"webhook": {}}, "webhook"),
+        (BODY | {"webhook": {}}, "webhook.url"),
+        (BODY | {"webhooks": {}}, "webhooks"),
     ],
 )
 def test_each_fault_names_its_place(wrong, path):

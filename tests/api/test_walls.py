@@ -17,6 +17,7 @@ from admission.limits import Limits
 from orchestrator.api.cached import Cached
 from orchestrator.domain import ids
 from orchestrator.domain.states import ChildState, ParentState
+from orchestrator.settings import Settings
 from orchestrator.store import children
 from orchestrator.store.children import Completed, Failed, Retry
 from tests import factories
@@ -31,6 +32,7 @@ SECRETIVE = {
     "surfaces": ["chatgpt"],
     "regions": [{"country": "US", "city": "Quaggaville"}],
     "metadata": {"quagga-field": "quagga value"},
+    "webhook": {"url": "https://example.com/quagga/hook"},
     "group": walls.GROUP,
 }
 EVERYBODYS = {"readSurfaces", "readHealth", "readSchema"}
@@ -47,6 +49,11 @@ PUT = """
 UPDATE child SET state = %(state)s, claim = CASE WHEN %(state)s = 'processing' THEN claim END
 WHERE parent_id = %(parent)s AND ordinal = %(ordinal)s
 """
+
+
+@pytest.fixture
+def settings(database) -> Settings:
+    return Settings(database_url=database, secret_key="what secrets are sealed with here")
 
 
 @pytest.fixture
@@ -103,6 +110,8 @@ async def foreign(owner, worker, connection) -> dict[str, str]:
         **{f"{state} child": born[n]["id"] for n, state in enumerate(ChildState)},
         "child not born yet": f"{made[ParentState.QUEUED]}.chatgpt.us_quaggaville",
         "reservation": await hold(owner),
+        "delivery": await tell(owner),
+        "secret": (await owner.post("/v1/webhooks/secrets")).json()["id"],
         "group": walls.GROUP,
     }
 
@@ -121,6 +130,13 @@ async def hold(client: httpx.AsyncClient) -> str:
     return str(answer.json()["reservation"]["id"])
 
 
+async def tell(client: httpx.AsyncClient) -> str:
+    """The id of a new delivery."""
+    job = await submit(client)
+    await client.post(f"/v1/jobs/{job}/cancel")
+    return str((await client.get("/v1/webhooks/deliveries")).json()["deliveries"][0]["id"])
+
+
 def uuid(job: str) -> Any:
     read = ids.read(job)
     assert read
@@ -128,11 +144,11 @@ def uuid(job: str) -> Any:
 
 
 def test_every_path_parameter_is_in_the_matrix(app):
-    """A path parameter is either an id of a job, or named as nobody's; routes have no others."""
+    """A path parameter is either an id of what is owned, or nobody's; routes have no others."""
     told = {name for operation in walls.OPERATIONS for name in walls.parameters(operation.path)}
     served = {name for route in app.routes for name in route.path_parameters}
     assert served == told
-    assert told - walls.NOBODYS.keys() == {"job", "reservation", "group"}
+    assert told - walls.NOBODYS.keys() == set(BEHIND)
 
 
 async def test_every_kind_of_id_is_in_the_matrix(foreign):
@@ -144,6 +160,9 @@ async def test_every_kind_of_id_is_in_the_matrix(foreign):
 async def test_each_id_leads_its_owner_somewhere(foreign, owner):
     """It is the wall that hides them from others: their owner reads every one, in its state."""
     held, group = foreign.pop("reservation"), foreign.pop("group")
+    told, secret = foreign.pop("delivery"), foreign.pop("secret")
+    assert (await owner.post(f"/v1/webhooks/deliveries/{told}/replay")).status_code == 202
+    assert (await owner.delete(f"/v1/webhooks/secrets/{secret}")).status_code == 204
     assert (await owner.get(f"/v1/groups/{group}")).json()["group"] == group
     assert (await owner.delete(f"/v1/async/reservations/{held}")).status_code == 204
     for label, job in foreign.items():
@@ -330,6 +349,8 @@ async def test_the_work_behind_a_404_is_the_same(foreign, wire, client_of):
 BEHIND = {
     "job": (ids.ParentId, "FROM parent"),
     "reservation": (walls.RESERVATION, "FROM reservation"),
+    "delivery": (ids.EventId, "UPDATE delivery"),
+    "secret": (walls.SECRET, "DELETE FROM webhook_secret"),
     "group": (walls.GROUP, "JOIN parent_group"),
 }
 
@@ -337,7 +358,8 @@ BEHIND = {
 async def _works_alike(
     way: walls.Way, foreign: dict[str, str], wire: Wire, client: httpx.AsyncClient
 ) -> None:
-    never = (walls.NEVER, f"{walls.NEVER}.chatgpt.us", walls.NEVER_RESERVED, walls.NO_GROUP)
+    jobs = (walls.NEVER, f"{walls.NEVER}.chatgpt.us")
+    never = (*jobs, walls.NEVER_RESERVED, walls.NEVER_TOLD, walls.NEVER_SIGNED, walls.NO_GROUP)
     unknown = {walls.kind(job): await wire.during(way.ask(client, job)) for job in never}
     ((kind, statement),) = [what for name, what in BEHIND.items() if f"{{{name}}}" in way.path]
     assert statement in unknown[kind], way

@@ -7,11 +7,13 @@ from uuid import UUID
 
 import httpx
 
-from orchestrator.api import group_results, listing, openapi, queries
+from orchestrator.api import deliveries, group_results, listing, openapi, queries
 from orchestrator.api.openapi.operation import JSON, Operation
 from orchestrator.api.openapi.operations import OPERATIONS
 from orchestrator.api.openapi.parameters import PARAMETERS
 from orchestrator.domain import ids
+from orchestrator.domain.ids import EventId
+from orchestrator.store.deliveries import Place
 from orchestrator.store.group_results import Reached
 
 NOBODYS = {"surface": "chatgpt", "country": "US"}
@@ -25,6 +27,9 @@ VALUES = {
     "cursor": queries.cursor(1),
     "listCursor": listing.cursor(UUID(int=1)),
     "groupCursor": group_results.cursor(Reached(UUID(int=1), 1)),
+    "deliveryCursor": deliveries.cursor(Place(deliveries.EPOCH, UUID(int=1), 1, 1)),
+    "toldAfter": "2026-01-05T09:30:00Z",
+    "toldBefore": "2026-01-05T09:30:00+01:00",
     "createdAfter": "2026-01-05T09:30:00Z",
     "createdBefore": "2026-01-05T09:30:00+01:00",
     "region": "US",
@@ -36,12 +41,16 @@ VALUES = {
 
 NEVER = "job_06h00r4h1trtr7pjt7b69j1f04"
 NEVER_RESERVED = ids.RESERVATION + NEVER.removeprefix(ids.PREFIX)
+NEVER_TOLD = ids.delivery_text(EventId(UUID(int=1), 0, 1))
+NEVER_SIGNED = ids.WEBHOOK_SECRET + NEVER.removeprefix(ids.PREFIX)
 NO_GROUP = "quokka-group"
 ABSENT = {
     "unknown group": NO_GROUP,
     "unknown parent": NEVER,
     "unknown child": f"{NEVER}.chatgpt.us",
     "unknown reservation": NEVER_RESERVED,
+    "unknown delivery": NEVER_TOLD,
+    "unknown secret": NEVER_SIGNED,
     "a word": "x",
     "the prefix": "job_",
     "no letters of ids": "job_" + "z" * 26,
@@ -166,12 +175,13 @@ def beyond(operation: Operation, way: Way) -> bool:
 
 
 RESERVATION = "reservation"
+SECRET = "webhook secret"
 GROUP = "quagga-group"
 ID_KINDS = {
     kind
     for kind in vars(ids).values()
     if isinstance(kind, type) and issubclass(kind, tuple) and kind.__module__ == ids.__name__
-} | {RESERVATION, GROUP}
+} | {RESERVATION, SECRET, GROUP}
 """Every kind of public id there is."""
 
 
@@ -179,7 +189,9 @@ def kind(named: str) -> Any:
     """Which of them this is; None when it is none."""
     if ids.read_reservation(named):
         return RESERVATION
+    if ids.read_webhook_secret(named):
+        return SECRET
     if named in {GROUP, NO_GROUP}:
         return GROUP
-    read = ids.read(named)
+    read = ids.read(named) or ids.read_delivery(named)
     return read and type(read)

@@ -19,6 +19,9 @@ SECRETS = {
     "SERVER": "canary@server/pass",
     "MALFORMED_KEY": "sk_live_canary+malformed",
     "UNKNOWN_KEY": "sk_live_canary-unknown-0123456789-0123456789",
+    "WEBHOOK": "canary webhook+secret/of a job",
+    "SIGNING": "whsec_" + base64.b64encode(b"canary signing secret of a key").decode(),
+    "SECRET_KEY": "canary-secret-key+to/seal=with 0123456789",
     "LOST_KEY": "sk_live_canary-lost-in-a-request-0123456789",
 }
 """By name: what the environment, a configuration or a caller gives in confidence."""

@@ -1,5 +1,14 @@
 """The real application, for the documents only it makes."""
 
-from tests.api.conftest import app, assembled, client, issue, opened, registered, settings, worker
+import pytest
 
-__all__ = ["app", "assembled", "client", "issue", "opened", "registered", "settings", "worker"]
+from orchestrator.settings import Settings
+from tests.api.conftest import app, assembled, client, issue, opened, registered, worker
+from tests.contract.canaries import SECRETS
+
+__all__ = ["app", "assembled", "client", "issue", "opened", "registered", "worker"]
+
+
+@pytest.fixture
+def settings(database) -> Settings:
+    return Settings(database_url=database, secret_key=SECRETS["SECRET_KEY"])

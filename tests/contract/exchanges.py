@@ -13,7 +13,9 @@ from tests.api.conftest import Worker
 from tests.api.test_sync import CAPTURE
 
 BODY = {"query": "best running shoes", "surfaces": ["chatgpt"], "regions": ["US", "GB"]}
-JOB = re.compile(r"job_[0-9a-z]{26}")
+IDS = {kind: re.compile(rf"{kind}_[0-9a-v]{{26,36}}") for kind in ("job", "dlv", "evt", "whs")}
+SECRET = re.compile("whsec_[A-Za-z0-9+/]{43}=")
+WEBHOOK = {"url": "https://example.com/hooks/parallax"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 SHOWN = ("location", "retry-after")
 """The headers that belong to an answer itself."""
@@ -154,6 +156,62 @@ async def queue_cleared(caller: Caller) -> httpx.Response:
     return await caller.http.delete("/v1/async/queue")
 
 
+async def deliveries(caller: Caller) -> httpx.Response:
+    """What was told of a job, newest first: of it, of its cells."""
+    await caller.ended(webhook=WEBHOOK)
+    return await caller.http.get("/v1/webhooks/deliveries")
+
+
+async def deliveries_none(caller: Caller) -> httpx.Response:
+    """No job of this key has ended that has a webhook."""
+    await caller.ended()
+    return await caller.http.get("/v1/webhooks/deliveries?status=dead")
+
+
+async def delivery_replayed(caller: Caller) -> httpx.Response:
+    """It is due, with all its attempts before it."""
+    await caller.ended(webhook=WEBHOOK)
+    await caller.worker.connection.execute("UPDATE delivery SET status = 'dead', last_code = 500")
+    (first, *_) = (await caller.http.get("/v1/webhooks/deliveries")).json()["deliveries"]
+    return await caller.http.post(f"/v1/webhooks/deliveries/{first['id']}/replay")
+
+
+async def delivery_unknown(caller: Caller) -> httpx.Response:
+    """Unknown, somebody else's and pruned."""
+    return await caller.http.post(f"/v1/webhooks/deliveries/dlv_{'0' * 36}/replay")
+
+
+async def deliveries_replayed(caller: Caller) -> httpx.Response:
+    """So many are due."""
+    await caller.ended(webhook=WEBHOOK)
+    body = {"from": "2026-01-05T09:30:00Z", "to": "2999-01-01T00:00:00Z", "status": "pending"}
+    return await caller.http.post("/v1/webhooks/deliveries/replay", json=body)
+
+
+async def secret_made(caller: Caller) -> httpx.Response:
+    """It is told this once."""
+    return await caller.http.post("/v1/webhooks/secrets")
+
+
+async def secrets_listed(caller: Caller) -> httpx.Response:
+    """Newest first, never what they are."""
+    body = {"expiresAt": "2999-01-01T00:00:00.000Z", "secret": "a secret of one's own"}
+    await caller.http.post("/v1/webhooks/secrets", json=body)
+    await caller.http.post("/v1/webhooks/secrets")
+    return await caller.http.get("/v1/webhooks/secrets")
+
+
+async def secret_revoked(caller: Caller) -> httpx.Response:
+    """It signs nothing any more."""
+    made = (await caller.http.post("/v1/webhooks/secrets")).json()
+    return await caller.http.delete(f"/v1/webhooks/secrets/{made['id']}")
+
+
+async def secret_unknown(caller: Caller) -> httpx.Response:
+    """Unknown, somebody else's, expired and revoked."""
+    return await caller.http.delete(f"/v1/webhooks/secrets/whs_{'0' * 26}")
+
+
 EXCHANGES: dict[str, Exchange] = {
     made.__name__.replace("_", "-"): made
     for made in (
@@ -161,6 +219,8 @@ EXCHANGES: dict[str, Exchange] = {
         *(delete_live, delete_child, delete_ended, events_ended, queue_cleared),
         *(retry_ended, retry_child, retry_live, retry_nothing, retry_without_room),
         *(group, group_unknown, group_cancel, group_retry),
+        *(deliveries, deliveries_none, delivery_replayed, delivery_unknown, deliveries_replayed),
+        *(secret_made, secrets_listed, secret_revoked, secret_unknown),
     )
 }
 
@@ -183,6 +243,8 @@ def told(exchange: Exchange, answer: httpx.Response, body: str) -> str:
 
 def _lasting(text: str) -> str:
     """Each id by a number of its own, and one time for all."""
-    for number, job in enumerate(dict.fromkeys(JOB.findall(text)), 1):
-        text = text.replace(job, f"job_{number}")
+    for kind, written in IDS.items():
+        for number, one in enumerate(dict.fromkeys(written.findall(text)), 1):
+            text = text.replace(one, f"{kind}_{number}")
+    text = SECRET.sub("whsec_…", text)
     return TIME.sub("2026-01-05T09:30:00.000Z", text)

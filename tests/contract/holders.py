@@ -18,11 +18,18 @@ import workers
 from admission.keys import Issued, Key
 from admission.limits import Limits
 from orchestrator import configuration
+from orchestrator.api import webhooks
+from orchestrator.api.schemas import SubmitRequest, SurfaceRequest, _Submission
+from orchestrator.api.webhook_secrets import WebhookSecretRequest
+from orchestrator.api.webhooks import WebhookIn
 from orchestrator.cli import accounts, demo_server
 from orchestrator.cli.database import Served as ServedDatabase
 from orchestrator.client import Client
 from orchestrator.configured import Document
+from orchestrator.domain.secret_views import NewWebhookSecret
+from orchestrator.domain.webhooks import Webhook
 from orchestrator.heartbeat import Heartbeat
+from orchestrator.sealing import Sealer
 from orchestrator.settings import Settings
 from orchestrator.store.nodes import NewNode
 from orchestrator.supervisor.processes import Process
@@ -34,9 +41,11 @@ from workers.adapters.base import CaptureRequest
 from workers.adapters.http import HttpOptions
 from workers.egress import Call, Egress, Reply
 from workers.execution import Served
+from workers.outgoing import Reply as OutgoingReply
 
 PROXY = f"http://user:{quote(SECRETS['PROXY'], safe='')}@127.0.0.1:1"
 DATABASE = f"postgresql://user:{quote(SECRETS['DATABASE'], safe='')}@127.0.0.1:1/none"
+WEBHOOK = {"url": "https://example.com/", "secret": SECRETS["WEBHOOK"]}
 UPSTREAM = f"http://127.0.0.1:1/?token={SECRETS['TOKEN']}"
 FILE = f"""
 [surfaces.site]
@@ -71,7 +80,7 @@ def issued(_: Path) -> Issued:
 
 
 def given(_: Path) -> Settings:
-    return Settings(database_url=DATABASE, listen_url=DATABASE)
+    return Settings(database_url=DATABASE, listen_url=DATABASE, secret_key=SECRETS["SECRET_KEY"])
 
 
 def call(directory: Path) -> Call:
@@ -82,6 +91,7 @@ def call(directory: Path) -> Call:
 
 def process(_: Path) -> Process:
     environment = canaries.environment() | {"PARALLAX_DATABASE_URL": DATABASE}
+    environment["PARALLAX_SECRET_KEY"] = SECRETS["SECRET_KEY"]
     return Process(name="api-1", argv=("serve",), environment=environment)
 
 
@@ -89,8 +99,18 @@ def reply(_: Path) -> Reply:
     return Reply(status=200, url=UPSTREAM, content_type="", body=SECRETS["BODY"].encode())
 
 
+def outgoing_reply(_: Path) -> OutgoingReply:
+    headers = {"set-cookie": SECRETS["HEADER"]}
+    body = SECRETS["BODY"].encode()
+    return OutgoingReply(status=200, headers=headers, body=body, truncated=False)
+
+
 def heartbeat(_: Path) -> Heartbeat:
     return Heartbeat(DATABASE, {"password": SECRETS["DATABASE"]}, NewNode("host", 1))
+
+
+def webhook(_: Path) -> Webhook | None:
+    return webhooks.sealed(WebhookIn.model_validate(WEBHOOK), Sealer(SECRETS["SECRET_KEY"]))
 
 
 def surface(directory: Path) -> Any:
@@ -103,6 +123,19 @@ def options(directory: Path) -> HttpOptions:
 
 HOLDERS: dict[str, Callable[[Path], object]] = {
     "admission.keys.Issued": issued,
+    "orchestrator.api.schemas.SubmitRequest": lambda _: SubmitRequest.model_validate(
+        {"query": "tea", "surfaces": ["site"], "webhook": WEBHOOK}
+    ),
+    "orchestrator.api.schemas.SurfaceRequest": lambda _: SurfaceRequest.model_validate(
+        {"query": "tea", "webhook": WEBHOOK}
+    ),
+    "orchestrator.api.schemas._Submission": lambda _: _Submission.model_validate(
+        {"query": "tea", "webhook": WEBHOOK}
+    ),
+    "orchestrator.api.webhook_secrets.WebhookSecretRequest": lambda _: (
+        WebhookSecretRequest.model_validate({"secret": SECRETS["SIGNING"]})
+    ),
+    "orchestrator.api.webhooks.WebhookIn": lambda _: WebhookIn.model_validate(WEBHOOK),
     "orchestrator.cli.accounts.Account": lambda path: accounts.issued(issued(path)),
     "orchestrator.cli.database.Served": lambda path: ServedDatabase(given(path), None),
     "orchestrator.cli.demo_server.Server": lambda _: demo_server.Server(
@@ -116,11 +149,15 @@ HOLDERS: dict[str, Callable[[Path], object]] = {
     "orchestrator.configured.RegionTable": lambda path: (
         document(path).surfaces["site"].regions["US"]
     ),
+    "orchestrator.domain.secret_views.NewWebhookSecret": lambda _: NewWebhookSecret(
+        id="whs_1", secret=SECRETS["SIGNING"]
+    ),
+    "orchestrator.domain.webhooks.Webhook": webhook,
     "orchestrator.heartbeat.Heartbeat": heartbeat,
     "orchestrator.settings.Settings": given,
     "orchestrator.supervisor.processes.Process": process,
     "orchestrator.supervisor.up._Database": lambda _: _Database(
-        url=DATABASE, keep=(), tick=lambda: None
+        url=DATABASE, secret_key=SECRETS["SECRET_KEY"], keep=(), tick=lambda: None
     ),
     "orchestrator.surfaces.RegionConfig": lambda path: surface(path).regions["US"],
     "orchestrator.surfaces.SurfaceConfig": surface,
@@ -139,6 +176,7 @@ HOLDERS: dict[str, Callable[[Path], object]] = {
     "workers.execution.Served": lambda path: Served(
         surface(path), discovery.build(configured(path), "site")
     ),
+    "workers.outgoing.Reply": outgoing_reply,
 }
 """All that holds a secret, by its name, and how to make one that does."""
 
@@ -150,10 +188,8 @@ HARMLESS = {
     "orchestrator.api.openapi.operation.Operation": "what is documented",
     "orchestrator.api.openapi.errors._Known": "what is documented",
     "orchestrator.api.problems.Problem": "headers of a reply, made here",
-    "orchestrator.api.schemas.SubmitRequest": "a client's own words, shown to it alone",
-    "orchestrator.api.schemas.SurfaceRequest": "a client's own words, shown to it alone",
-    "orchestrator.api.schemas._Submission": "a client's own words, shown to it alone",
     "orchestrator.api.services.Services": "settings, which are discreet themselves",
+    "orchestrator.domain.deliveries.Delivery": "where a client has itself told",
     "orchestrator.domain.documents.Artifact": "where a client finds its own artifact",
     "orchestrator.domain.envelope.Source": "what a surface cites",
     "orchestrator.preflight.Asker": "the account, not its secret",
@@ -163,6 +199,7 @@ HARMLESS = {
     "orchestrator.api.telling.Subject": "headers of a reply, made here",
     "orchestrator.embedded.server.Embedded": "a server without passwords",
     "workers.adapters.http_page.Link": "what a page links to",
+    "workers.letters.Letter": "what a client is told, and signers, which are discreet themselves",
     "workers.quarantine._Work": "settings and a request, which are discreet themselves",
 }
 """Records with a field that sounds like a secret and never holds one, and what it holds."""

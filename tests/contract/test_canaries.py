@@ -16,6 +16,9 @@ from rich.pretty import pretty_repr
 from yarl import URL
 
 from orchestrator import observability, settings
+from orchestrator.api import requests
+from orchestrator.api.between import Rules
+from orchestrator.api.schemas import SubmitRequest
 from orchestrator.client import errors as client_errors
 from orchestrator.errors import ConfigError
 from orchestrator.settings import Settings
@@ -110,6 +113,42 @@ def test_a_database_url_that_libpq_would_repeat_is_refused_without_it(monkeypatc
     assert escaped(direct.value) == []
 
 
+def test_a_secret_key_that_is_too_short_is_refused_without_it(monkeypatch):
+    """The setting is named, and what a key has to be; not what was given."""
+    given = SECRETS["SECRET_KEY"][:31]
+    monkeypatch.setenv("PARALLAX_SECRET_KEY", given)
+    with pytest.raises(ConfigError, match="PARALLAX_SECRET_KEY: at least 32") as caught:
+        settings.load()
+    watch = Watch({"SECRET_KEY": given})
+    watch.hear("error", str(caught.value), *traceback.format_exception(caught.value))
+    assert watch.escaped() == []
+
+
+BAD_SUBMISSIONS = (
+    {"webhook": {"secret": SECRETS["WEBHOOK"]}},
+    {"webhook": {"url": SECRETS["WEBHOOK"], "secret": f"whsec_{SECRETS['WEBHOOK']}"}},
+    {"webhook": {"url": f"http://u:{SECRETS['TOKEN']}@127.0.0.1/", "secret": SECRETS["WEBHOOK"]}},
+    {"webhook": {"url": f"https://h.example/?{SECRETS['TOKEN']} ", "events": [SECRETS["WEBHOOK"]]}},
+    {"webhook": {"secret": [SECRETS["WEBHOOK"]], "events": SECRETS["WEBHOOK"]}},
+    {"webhook": {"secret": SECRETS["WEBHOOK"] * 9}},
+    {"webhook": {"secret": SECRETS["WEBHOOK"] + "\0"}},
+    {"webhook": SECRETS["WEBHOOK"]},
+)
+
+
+@pytest.mark.parametrize("fields", BAD_SUBMISSIONS)
+def test_a_fault_of_a_webhook_shows_neither_its_secret_nor_its_url(fields):
+    """Not to the client, who may log it, nor in what pydantic raises."""
+    body = {"query": "tea", "surfaces": ["site"], **fields}
+    faults = requests.parse(json.dumps(body).encode(), Rules("US", 5))
+    assert isinstance(faults, list)
+    watch = Watch()
+    watch.hear("faults", repr(faults))
+    with pytest.raises(ValidationError) as caught:
+        SubmitRequest.model_validate(body | {"priority": 0})
+    assert watch.escaped() == escaped(caught.value) == []
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -169,11 +208,15 @@ def test_what_a_client_says_of_its_server_has_no_credentials():
 
 @pytest.mark.parametrize("log", ["json", "console"])
 def test_a_log_line_never_has_a_key_or_credentials(log, capsys):
-    """Whoever says them, in an event, a field, a traceback or a library's warning."""
+    """Whoever says them, in an event, a field, a traceback or a library's warning.
+
+    Nor a webhook secret that says of itself that it is one.
+    """
     observability.configure(Settings(log=log, log_level="debug"))
     key, url = SECRETS["LOST_KEY"], f"{PROXY}/path"
     told = structlog.get_logger()
     told.info(f"asked {url}", request_id=key, path=f"/v1/jobs/{key}", nested={"url": [url]})
+    told.info("signed", secret=SECRETS["SIGNING"], said=f"by {SECRETS['SIGNING']}, it seems")
     logging.getLogger("asyncio").error("Unclosed connection: %r, %s", URL(url), f"Bearer {key}")
     error = psycopg.OperationalError(f"could not reach {url} with {key}")
     told.error("role.failed", exc_info=error)

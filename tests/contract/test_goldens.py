@@ -14,6 +14,7 @@ import pytest
 
 from tests.contract.exchanges import EXCHANGES, Caller, told
 from tests.contract.shapes import children, lanes, pages, parents
+from tests.contract.shapes import told as tidings
 
 GOLDENS = Path(__file__).parent / "goldens"
 DOCUMENTS: Mapping[str, msgspec.Struct] = {
@@ -44,6 +45,12 @@ def test_a_document_is_as_its_golden(name):
     check(f"{name}.json", written(msgspec.json.encode(DOCUMENTS[name])) + "\n")
 
 
+@pytest.mark.parametrize("name", tidings.BODIES)
+def test_what_a_webhook_is_told_is_as_its_golden(name):
+    """The body of a delivery, key by key."""
+    check(f"{name}.json", written(tidings.BODIES[name]) + "\n")
+
+
 def test_a_stream_is_as_its_golden():
     """The names, ids and data of events, byte for byte."""
     check(STREAM, pages.stream())
@@ -60,5 +67,6 @@ async def test_an_answer_is_as_its_golden(name, client, worker):
 
 def test_every_golden_is_made():
     """A file nobody makes proves nothing."""
-    made = {f"{name}.json" for name in DOCUMENTS} | {f"{name}.http" for name in EXCHANGES}
+    documents = DOCUMENTS.keys() | tidings.BODIES.keys()
+    made = {f"{name}.json" for name in documents} | {f"{name}.http" for name in EXCHANGES}
     assert {golden.name for golden in GOLDENS.iterdir()} == made | {STREAM}

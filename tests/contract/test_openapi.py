@@ -3,6 +3,7 @@
 import json
 import re
 import string
+from datetime import UTC, datetime
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -13,13 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from litestar.routes import ASGIRoute, HTTPRoute
 
-from orchestrator.api import lanes, openapi, preflight
+from orchestrator.api import lanes, openapi, preflight, records, replays, webhook_secrets
 from orchestrator.api.app import create_app
 from orchestrator.api.between import Rules
 from orchestrator.api.codes import STATUSES, Code
 from orchestrator.api.regions import countries
+from orchestrator.api.replays import ReplayRequest
 from orchestrator.api.requests import parse, parse_for
+from orchestrator.api.webhook_secrets import WebhookSecretRequest
+from orchestrator.domain import ids
+from orchestrator.domain.ids import EventId
+from orchestrator.sealing import Sealer
 from orchestrator.settings import Settings
+from tests.contract.shapes import told as tidings
+from workers import signing
+from workers.signing import Signer
 
 EXPORTED = Path(__file__).parents[2] / "openapi" / "openapi.json"
 DOCUMENT = json.loads(openapi.text())
@@ -155,6 +164,14 @@ BODIES = {
     "SurfaceRequest": ({"query": "a"}, partial(parse_for, "x")),
     "PreflightRequest": ({"jobs": 1, "surfaces": ["x"]}, preflight.parse),
     "LimitRequest": ({"concurrency": 1}, lambda body, _: lanes.parse(body)),
+    "ReplayRequest": (
+        {"from": "2026-01-05T09:30:00Z", "to": "2026-01-05T09:30:00.5Z"},
+        lambda body, _: records.parse(ReplayRequest, body, replays.across),
+    ),
+    "WebhookSecretRequest": (
+        {},
+        lambda body, _: records.parse(WebhookSecretRequest, body, webhook_secrets.across),
+    ),
 }
 
 
@@ -171,6 +188,76 @@ def test_what_the_schema_allows_of_a_field_the_parser_takes(record, data):
     allowed = jsonschema.Draft202012Validator(schema).is_valid(body | {name: value})
     faults = read(json.dumps(body | {name: value}).encode(), RULES)
     assert isinstance(faults, list) is not allowed
+
+
+WEBHOOKS = st.fixed_dictionaries(
+    {},
+    optional={
+        "url": st.sampled_from(
+            [
+                *("https://example.com/hook", "HTTP://example.com:8080?a=b#c", "http://a.example"),
+                *("", "example.com", "https:example.com", "https://", "http://a b.example/"),
+                *(
+                    "https://example.com/\\",
+                    "ftp://example.com/",
+                    "https://u@example.com/",
+                    5,
+                    None,
+                ),
+                f"https://example.com/{'x' * 2028}",
+                f"https://example.com/{'x' * 2029}",
+            ]
+        ),
+        "secret": st.one_of(
+            st.none(),
+            st.integers(0, 1),
+            st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
+            st.sampled_from(
+                ["x" * 256, "x" * 257, "whsec_", "whsec_YQ==", "whsec_YQ", "whsec_Y W"]
+            ),
+            st.text("Aa+/=-_\n", max_size=9).map(lambda encoded: f"whsec_{encoded}"),
+        ),
+        "events": st.none() | st.lists(st.sampled_from(["job", "parent", "x", 1]), max_size=3),
+        "method": st.just("POST"),
+    },
+)
+
+
+@given(WEBHOOKS)
+def test_what_the_schema_allows_of_a_webhook_the_parser_takes(webhook):
+    """Where a pattern can say it: what else an address must not be, the parser alone says."""
+    described = resolve("#/components/schemas/WebhookIn")
+    schema = pythonic({**described, "components": DOCUMENT["components"]})
+    allowed = jsonschema.Draft202012Validator(schema).is_valid(webhook)
+    body = {"query": "a", "surfaces": ["x"], "webhook": webhook}
+    faults = parse(json.dumps(body).encode(), RULES._replace(sealer=Sealer("k" * 32)))
+    assert isinstance(faults, list) is not allowed
+
+
+def test_what_webhooks_are_told_is_described():
+    """The bodies of events of children and parents fit the schemas, as the examples do."""
+    (told,) = DOCUMENT["webhooks"]["event"]["post"]["requestBody"]["content"].values()
+    schema = {**told["schema"], "components": DOCUMENT["components"]}
+    examples = [resolve(example["$ref"])["value"] for example in told["examples"].values()]
+    bodies = [json.loads(body) for body in tidings.BODIES.values()]
+    for body in examples + bodies:
+        jsonschema.validate(body, schema)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(body | {"type": "job.partial"}, schema)
+
+
+def test_what_is_sent_beside_an_event_is_described():
+    """The headers of a delivery, signed by two secrets, fit; without any they may be absent."""
+    described = DOCUMENT["webhooks"]["event"]["post"]["parameters"]
+    event = ids.event_text(EventId(ids.new(), 1, 1))
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    signers = [Signer("whsec_YQ=="), Signer("a secret")]
+    sent = signing.headers(event, b"{}", signers, at=at)
+    for header in described:
+        assert re.search(header["schema"]["pattern"], sent[header["name"].lower()])
+    unsigned = signing.headers(event, b"{}", [], at=at)
+    assert {one["name"] for one in described if one["required"]} <= unsigned.keys()
+    assert len(described) == len(sent) - len({"content-type"})
 
 
 def test_every_response_has_the_common_headers():

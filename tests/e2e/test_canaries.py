@@ -151,11 +151,11 @@ class Caller(httpx.AsyncClient):
     def __init__(self, stage: Stage, secret: str) -> None:
         super().__init__(base_url=stage.url, timeout=PATIENCE_SECONDS)
         self.headers["Authorization"] = f"Bearer {secret}"
-        self._watch = stage.watch
+        self.watch = stage.watch
 
     async def request(self, method, url, **given):
         answer = await super().request(method, url, **given)
-        self._watch.hear(f"{method} {url}", answer.content, str(answer.headers.multi_items()))
+        self.watch.hear(f"{method} {url}", answer.content, str(answer.headers.multi_items()))
         return answer
 
 
@@ -185,6 +185,8 @@ def stage(database, ports, tmp_path) -> Stage:
     settings = {
         "PARALLAX_DATABASE_URL": with_password(database),
         "PARALLAX_CONFIG": written(tmp_path / "parallax.toml", "".join(surfaces(ports).values())),
+        "PARALLAX_SECRET_KEY": SECRETS["SECRET_KEY"],
+        "PARALLAX_ALLOW_NETWORKS": "127.0.0.0/8",
         "PARALLAX_DRAIN_SECONDS": "1",
         "PARALLAX_LOG_LEVEL": "debug",
     }
@@ -200,7 +202,9 @@ async def test_a_running_server_tells_no_secret(stage, log, ports, database, mai
     await stage.command("migrate")
     secret = await issued(stage)
     async with stage.up(), Caller(stage, secret) as caller:
+        await sign(caller)
         await work(caller, list(surfaces(ports)))
+        await tell(caller, f"http://127.0.0.1:{ports.plain}")
         await misuse(caller)
         await break_the_schema(stage, caller, database)
         if log == "json":  # they do not log
@@ -221,6 +225,42 @@ async def issued(stage: Stage) -> str:
     assert elsewhere.watch.escaped() == []
     stage.watch.secrets["API_KEY"] = secret
     return secret
+
+
+async def sign(caller: Caller) -> None:
+    """The key has a secret of its own choice; the reply that tells it this once is unheard."""
+    asked = {"secret": SECRETS["SIGNING"]}
+    told = await super(Caller, caller).request("POST", "/v1/webhooks/secrets", json=asked)
+    assert told.status_code == 201
+    made = await super(Caller, caller).request("POST", "/v1/webhooks/secrets")
+    caller.watch.secrets["MADE"] = made.json()["secret"]
+    assert len((await caller.get("/v1/webhooks/secrets")).json()["secrets"]) == 2
+
+
+async def tell(caller: Caller, at: str) -> None:
+    """Jobs are told of, signed with a secret of theirs or the key's; what is wrong is refused."""
+    body = {"query": "tea", "surfaces": ["fine"], "idempotencyKey": "told"}
+    fine, failing = {"url": f"{at}/fine"}, {"url": f"{at}/failing"}
+    signed = fine | {"secret": SECRETS["WEBHOOK"]}
+    for webhook, status in ((signed, 202), (signed, 202), (fine, 409)):
+        answer = await caller.post("/v1/search", json=body | {"webhook": webhook})
+        assert answer.status_code == status
+    items = [{"query": "tea", "surfaces": ["fine"], "webhook": failing}]
+    assert (await caller.post("/v1/search/batch", json={"items": items})).status_code == 200
+    secret = SECRETS["WEBHOOK"]
+    bad = {"url": f"{at}/ ", "secret": f"whsec_{secret}", "events": [secret]}
+    assert (await caller.post("/v1/search", json=body | {"webhook": bad})).status_code == 400
+    wrong = {"secret": f"{secret}\0", "expiresAt": secret}
+    assert (await caller.post("/v1/webhooks/secrets", json=wrong)).status_code == 400
+
+    async def attempted() -> dict[int, str] | None:
+        told = (await caller.get("/v1/webhooks/deliveries")).json()["deliveries"]
+        codes = {one["lastCode"]: one["id"] for one in told}
+        return codes if {200, 500} <= codes.keys() else None
+
+    for delivery in (await eventually(attempted)).values():
+        path = f"/v1/webhooks/deliveries/{delivery}/replay"
+        assert (await caller.post(path)).status_code == 202
 
 
 async def work(caller: Caller, names: list[str]) -> None:

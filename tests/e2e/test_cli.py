@@ -5,15 +5,18 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import psycopg
 import pytest
 
+NOBODY = "http://127.0.0.2:8081/hook"
 PARALLAX = (sys.executable, "-m", "orchestrator")
 CONFIGURATION = """
 [surfaces.quick]
@@ -110,6 +113,7 @@ def shell(directory) -> Iterator[Shell]:
     environment = outside() | {
         "PARALLAX_DATA_DIR": str(directory / "data"),
         "PARALLAX_CONFIG": str(directory / "parallax.toml"),
+        "PARALLAX_ALLOW_NETWORKS": "127.0.0.0/8",
         "PARALLAX_DRAIN_SECONDS": "1",
     }
     server = Shell(environment).start("up", "--play", "--port", "0")
@@ -154,6 +158,35 @@ def test_a_job_that_failed_is_exit_code_1(shell):
     job = shell("submit", "q", "-s", "broken", "-r", "US").strip()
     shell("watch", job, code=1)
     assert "CONNECT_FAILED" in shell("results", job)
+
+
+def test_what_was_told_is_listed_and_told_again(shell):
+    """`deliveries`: the newest first, as a table or as JSON; one by its id, or all of a time."""
+    asked = ("submit", "q", "-s", "quick", "-r", "US", "--webhook", NOBODY, "--wait", "--json")
+    job = json.loads(shell(*asked))["job"]["id"]
+    found = json.loads(shell("deliveries", "list", "--limit", "2", "--json"))
+    assert {one["jobId"].partition(".")[0] for one in found} == {job}
+    assert {one["url"] for one in found} == {NOBODY}
+    assert found[0]["id"] in shell("deliveries", "list", "--status", "pending")
+    assert json.loads(shell("deliveries", "list", "--status", "delivered", "--json")) == []
+    again = json.loads(shell("deliveries", "replay", found[0]["id"], "--json"))
+    assert (again["id"], again["attempts"]) == (found[0]["id"], 0)
+    assert found[0]["type"] in shell("deliveries", "replay", found[0]["id"])
+    all_of = ("deliveries", "replay", "--since", "1h")
+    assert json.loads(shell(*all_of, "--json"))["matched"] >= 2
+    assert shell(*all_of, "--status", "delivered").strip() == "0 are sent again."
+    assert "NOT_FOUND" in shell("deliveries", "replay", "dlv_x", code=1)
+    line = shell("submit", "q", "-s", "quick", "--webhook", "http://10.0.0.1/", code=1)
+    assert "webhook.url" in line
+
+
+def test_a_server_with_its_own_database_keeps_secrets(shell, directory):
+    """It has made a key to seal them with, beside its data, which only its user may read."""
+    file = directory / "data" / "secret.key"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    key = {"Authorization": f"Bearer {shell.environment['PARALLAX_API_KEY']}"}
+    url = f"{shell.environment['PARALLAX_URL']}/v1/webhooks/secrets"
+    assert httpx.post(url, headers=key, trust_env=False).status_code == 201
 
 
 def test_a_refusal_is_one_line(shell):

@@ -11,9 +11,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from orchestrator import embedded
+from orchestrator import embedded, secret_keys
+from orchestrator.cli.database import served
 from orchestrator.embedded import binaries
 from orchestrator.errors import ParallaxError
+from orchestrator.settings import Settings
 from tests.processes import REPOSITORY, gone, python_of_nobody
 
 SERVER_OF = (
@@ -72,6 +74,22 @@ def once(server, statement):
 
 def scalar(server, statement):
     return once(server, statement).fetchone()[0]
+
+
+def test_a_command_has_the_secret_key_that_is_kept_beside_the_data(data_dir, database):
+    """Every command the same; one that an operator has set goes before it, and none is made then.
+
+    For a database of one's own it is the operator's affair.
+    """
+    own = "what an operator has set by hand here"
+    with served(Settings(data_dir=data_dir, secret_key=own)) as (settings, _):
+        assert settings.secret_key == own
+    assert not (data_dir / secret_keys.FILE).exists()
+    for _ in range(2):
+        with served(Settings(data_dir=data_dir)) as (settings, _):
+            assert settings.secret_key == secret_keys.kept(data_dir)
+    with served(Settings(data_dir=data_dir, database_url=database)) as (settings, _):
+        assert settings.secret_key is None
 
 
 def test_data_survives_a_restart(data_dir):

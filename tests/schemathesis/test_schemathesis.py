@@ -22,7 +22,7 @@ from orchestrator.api.schemas import MOST_REGIONS
 from tests.bench.stack import Stack, wait_for_surfaces
 from tests.processes import REPOSITORY
 from tests.schemathesis import narrowing
-from tests.schemathesis.narrowing import Spare
+from tests.schemathesis.narrowing import NOBODY, Spare
 from tests.schemathesis.noting import MET
 from workers.adapters.simulator import Simulator
 
@@ -79,11 +79,13 @@ def stack(database, tmp_path, monkeypatch) -> Iterator[Stack]:
     """A database of this test's own, and processes to come.
 
     They have little patience, and wait for every request the document allows: that some are too
-    large to wait for is a rule no schema can say.
+    large to wait for is a rule no schema can say. They keep secrets, and tell webhooks on loopback.
     """
     monkeypatch.setenv("PARALLAX_SYNC_WAIT", "1")
     monkeypatch.setenv("PARALLAX_SYNC_WAIT_MAX", "1")
     monkeypatch.setenv("PARALLAX_SYNC_MAX_CHILDREN", str(len(SURFACES) * MOST_REGIONS))
+    monkeypatch.setenv("PARALLAX_SECRET_KEY", "what secrets are sealed with here")
+    monkeypatch.setenv("PARALLAX_ALLOW_NETWORKS", "127.0.0.0/8")
     with ExitStack() as exits:
         made = Stack(database, tmp_path, exits)
         made.config(SERVER)
@@ -95,13 +97,21 @@ def furnish(url: str, secret: str) -> dict[str, list[str]]:
     headers = {"Authorization": f"Bearer {secret}"}
     body = {"query": "q", "surfaces": ["chatgpt"], "delay": 3600}
     endless = {"query": "q", "surfaces": [ENDLESS]}
+    telling = body | {"webhook": {"url": NOBODY}}
     with httpx.Client(base_url=url, headers=headers) as client:
 
-        def job(*, canceled: bool = False) -> str:
-            made = str(client.post("/v1/search", json=body).json()["jobId"])
+        def job(asked: dict[str, Any] = body, *, canceled: bool = False) -> str:
+            made = str(client.post("/v1/search", json=asked).json()["jobId"])
             if canceled:
                 assert client.post(f"/v1/jobs/{made}/cancel").is_success
             return made
+
+        def delivery() -> str:
+            job(telling, canceled=True)
+            return str(client.get("/v1/webhooks/deliveries").json()["deliveries"][0]["id"])
+
+        def secret() -> str:
+            return str(client.post("/v1/webhooks/secrets").json()["id"])
 
         def started() -> str:
             """One that clearing the queue passes over."""
@@ -123,6 +133,8 @@ def furnish(url: str, secret: str) -> dict[str, list[str]]:
             "retryJob": [job(canceled=True) for _ in range(SOME)],
             "deleteJob": [job(canceled=True) if n % 2 else started() for n in range(SOME)],
             "giveBack": [held() for _ in range(SOME // 2)],
+            "replayDelivery": [delivery()],
+            "revokeWebhookSecret": [secret() for _ in range(SOME // 4)],
             **{name: ["furnished"] for name in groups},
         }
 

@@ -15,7 +15,7 @@ from orchestrator.api.batch import BatchAnswer
 from orchestrator.api.batching import BatchRequest
 from orchestrator.api.capacity import Health, Surfaces
 from orchestrator.api.lanes import LimitRequest
-from orchestrator.api.openapi import errors, examples, operators
+from orchestrator.api.openapi import errors, examples, operators, told
 from orchestrator.api.openapi.headers import COMMON, HEADERS, RATE
 from orchestrator.api.openapi.headers import described as headers
 from orchestrator.api.openapi.operation import JSON, SSE, TEXT, Answer, Operation
@@ -25,8 +25,11 @@ from orchestrator.api.openapi.parameters import described as parameter
 from orchestrator.api.operators import Keys, Nodes
 from orchestrator.api.preflight import PreflightRequest
 from orchestrator.api.problems import ErrorDocument
+from orchestrator.api.replays import ReplayRequest
 from orchestrator.api.retries import RetryRequest
 from orchestrator.api.schemas import SubmitRequest, SurfaceRequest
+from orchestrator.api.webhook_secrets import WebhookSecretRequest
+from orchestrator.domain.deliveries import Deliveries, Delivery, Replayed
 from orchestrator.domain.documents import (
     Accepted,
     Envelope,
@@ -39,6 +42,7 @@ from orchestrator.domain.documents import (
 from orchestrator.domain.lane_views import LaneView
 from orchestrator.domain.many import Cleared, GroupView, Jobs, Matched
 from orchestrator.domain.preflight import Preflight
+from orchestrator.domain.secret_views import NewWebhookSecret, WebhookSecrets
 from orchestrator.domain.snapshot import Snapshot
 
 REFERENCE = "#/components/schemas/{name}"
@@ -64,11 +68,14 @@ RECORDS = (
     Cleared,
     GroupView,
     Matched,
+    *(Deliveries, Delivery, Replayed),
+    *(NewWebhookSecret, WebhookSecrets),
+    *told.EVENTS,
     ErrorDocument,
 )
 BODIES = (
     *(SubmitRequest, SurfaceRequest, BatchRequest, PreflightRequest, RetryRequest),
-    LimitRequest,
+    *(LimitRequest, ReplayRequest, WebhookSecretRequest),
 )
 
 
@@ -87,6 +94,7 @@ def document() -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
+        "webhooks": told.webhooks(REFERENCE),
         "components": {
             "schemas": _schemas(),
             "examples": {
@@ -94,6 +102,7 @@ def document() -> dict[str, Any]:
                 for name, value in {
                     **examples.documents(),
                     **operators.examples(),
+                    **told.examples(),
                     **errors.examples(),
                 }.items()
             },

@@ -59,8 +59,14 @@ SUBMISSIONS = {
         "reserveSeconds": 60,
     },
     "LimitRequest": {"concurrency": 10},
+    "ReplayRequest": {
+        "from": "2026-01-05T09:00:00Z",
+        "to": "2026-01-05T10:00:00Z",
+        "status": "dead",
+    },
     "RetryRequest": {"statuses": ["failed", "canceled"]},
     "SurfaceRequest": {"prompt": "best running shoes", "country": "GB", "city": "London"},
+    "WebhookSecretRequest": {"expiresAt": "2999-01-31T00:00:00Z"},
 }
 
 LANE = LaneView(
@@ -78,7 +84,7 @@ LANE = LaneView(
     breaker=Breaker(),
 )
 
-_SURFACE = SurfaceView(
+CHATGPT = SurfaceView(
     name="chatgpt",
     adapter="simulator",
     method="simulator",
@@ -96,7 +102,7 @@ def documents() -> dict[str, Any]:
     """An example of each document, by its name."""
     parent, rows = _parent(), _rows()
     cells = list(parent.plan.cells())
-    envelopes = tuple(cell_views.envelopes(parent, cells[:1], rows, {"chatgpt": _SURFACE}))
+    envelopes = tuple(cell_views.envelopes(parent, cells[:1], rows, {"chatgpt": CHATGPT}))
     return {
         "Accepted": _plain(
             Accepted(
@@ -120,7 +126,7 @@ def documents() -> dict[str, Any]:
         "SyncResult": _plain(SyncResult(job=views.job_read(parent, rows).job, children=envelopes)),
         "KeyView": _plain(_key()),
         "UsageView": _plain(_usage()),
-        "Surfaces": _plain(Surfaces(surfaces=(_SURFACE,))),
+        "Surfaces": _plain(Surfaces(surfaces=(CHATGPT,))),
         "Health": _plain(Health()),
         "Snapshot": SNAPSHOT,
         "Preflight": _plain(_preflight()),
@@ -190,6 +196,11 @@ def _usage() -> UsageView:
 
 def _plain(document: msgspec.Struct) -> Any:
     return msgspec.to_builtins(document)
+
+
+def completed() -> tuple[ParentRow, ChildRow]:
+    """A parent, and the first of its children, which has its capture."""
+    return _parent(), _rows()[0]
 
 
 def _parent() -> ParentRow:

@@ -1,6 +1,7 @@
 """What can be asked of the server, operation by operation."""
 
 from orchestrator.api.codes import Code
+from orchestrator.api.openapi.delivering import DELIVERING
 from orchestrator.api.openapi.operation import FAILS, JSON, KEYED, NDJSON, Answer, Operation
 from orchestrator.api.openapi.operators import OPERATORS
 from orchestrator.api.openapi.steering import STEERING
@@ -40,6 +41,7 @@ OPERATIONS = (
     ),
     *STEERING,
     *WATCHING,
+    *DELIVERING,
     Operation(
         "readStatus",
         "get",

@@ -154,4 +154,5 @@ def _gauges() -> Gauges:
         callers=3,
         nodes={"worker": 1, "api": 1},
         workers={"chatgpt": 1},
+        undelivered={"pending": 3, "dead": 1},
     )

@@ -1,28 +1,16 @@
 """The parameters of the operations. What a pattern leaves open, the description says."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from orchestrator.api.listing import MOMENT, STATUSES
+from orchestrator.api.listing import STATUSES
+from orchestrator.api.moments import PATTERN
+from orchestrator.api.openapi.delivering import PARAMETERS as DELIVERING
+from orchestrator.api.openapi.parameter import NEXT_PAGE, TEXT, Parameter
 from orchestrator.api.queries import IDEMPOTENCY_KEY, LARGEST_PAGE, LONGEST_WAIT_SECONDS
 from orchestrator.api.schemas import GROUP, SURFACE
 from orchestrator.watchers import MOST
 
-TEXT = {"type": "string"}
 _JOB = r"job_[0-9a-v]{26}"
-
-
-class Parameter(NamedTuple):
-    """Something beside the body: where it stands, what it does, what it may be.
-
-    `name` where it is not the one it has among the components: others may have that name too.
-    """
-
-    place: str
-    description: str
-    schema: dict[str, Any]
-    examples: Sequence[str] = ()
-    name: str | None = None
 
 
 PARAMETERS = {
@@ -58,7 +46,7 @@ PARAMETERS = {
     ),
     "cursor": Parameter(
         "query",
-        "`nextCursor` of the page before, as it came; any other text is refused.",
+        NEXT_PAGE,
         {"type": "string", "pattern": "^[A-Za-z0-9_-]{2,16}$"},
     ),
     "status": Parameter(
@@ -89,12 +77,12 @@ PARAMETERS = {
     "createdAfter": Parameter(
         "query",
         "Only jobs accepted then or later.",
-        {"type": "string", "format": "date-time", "pattern": f"^{MOMENT.pattern}$"},
+        {"type": "string", "format": "date-time", "pattern": PATTERN},
     ),
     "createdBefore": Parameter(
         "query",
         "Only jobs accepted before.",
-        {"type": "string", "format": "date-time", "pattern": f"^{MOMENT.pattern}$"},
+        {"type": "string", "format": "date-time", "pattern": PATTERN},
     ),
     "ofKey": Parameter(
         "query",
@@ -104,16 +92,17 @@ PARAMETERS = {
     ),
     "listCursor": Parameter(
         "query",
-        "`nextCursor` of the page before, as it came; any other text is refused.",
+        NEXT_PAGE,
         {"type": "string", "pattern": "^[A-Za-z0-9_-]{23}$"},
         name="cursor",
     ),
     "groupCursor": Parameter(
         "query",
-        "`nextCursor` of the page before, as it came; any other text is refused.",
+        NEXT_PAGE,
         {"type": "string", "pattern": "^[A-Za-z0-9_-]{26}$"},
         name="cursor",
     ),
+    **DELIVERING,
     "wait": Parameter(
         "query",
         "Of a parent that has not ended: hold the answer until the status of the parent or of a"
