@@ -7,6 +7,7 @@ from tests.bench import (
     breaker,
     captures,
     dead,
+    deliveries,
     fairness,
     fanout,
     flat,
@@ -19,6 +20,7 @@ from tests.bench import (
     steering,
     submissions,
     sync,
+    telling,
     waiting,
     wide,
 )
@@ -41,6 +43,8 @@ BENCHES = {
     "pruning": pruning.run,
     "starts": starts.run,
     "flat": flat.run,
+    "telling": telling.run,
+    "deliveries": deliveries.run,
 }
 
 parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)

@@ -7,6 +7,7 @@ from tests.bench import (
     breaker,
     captures,
     dead,
+    deliveries,
     fairness,
     fanout,
     flat,
@@ -17,6 +18,7 @@ from tests.bench import (
     steering,
     submissions,
     sync,
+    telling,
     waiting,
     wide,
 )
@@ -27,7 +29,7 @@ from tests.bench import (
     [
         *(fanout, submissions, batches, snapshot),
         *(captures, sync, waiting, steering),
-        *(lanes, breaker, fairness, dead, wide, pruning, starts, flat),
+        *(lanes, breaker, fairness, dead, wide, pruning, starts, flat, telling, deliveries),
     ],
 )
 def test_a_benchmark_does_all_its_work_at_a_small_size(bench):

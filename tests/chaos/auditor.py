@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.domain import ids
-from tests.chaos import explaining
+from tests.chaos import explaining, posted
 from tests.chaos.books import Books, ChildRow
 from tests.chaos.explaining import Death, Explained, Lane, Seen
 from tests.chaos.journal import Claimed
+from tests.chaos.posted import Received
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,21 +21,26 @@ class Evidence:
     """What is known of a key's jobs when all is over.
 
     `acknowledged` are the ids clients were given, each with the idempotency key it was asked
-    under; `told` is what a client read of a job that had ended: its status and how many cells were
-    completed. `deaths` are of workers, `crashes` of PostgreSQL (epoch seconds).
+    under; `received` is the log of their webhook; `told` is what a client read of a job that had
+    ended: its status and how many cells were completed. `deaths` are of workers, `crashes` of
+    PostgreSQL (epoch seconds).
     """
 
     acknowledged: Mapping[str, str]
     told: Mapping[str, tuple[str, int]]
     calls: Sequence[Seen]
     books: Books
+    received: Sequence[Received] = ()
     deaths: Sequence[Death] = ()
     crashes: Sequence[float] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What is wrong, in words; all empty but `excused`, which lists the calls no limit counts."""
+    """What is wrong, in words; all empty but `excused`, which lists the calls no limit counts.
+
+    Of so many `events` each was delivered; so many deliveries `repeated` one that was acknowledged.
+    """
 
     lost: tuple[str, ...]
     doubled: tuple[str, ...]
@@ -42,6 +48,8 @@ class Findings:
     beyond: tuple[str, ...]
     contradicted: tuple[str, ...]
     excused: tuple[str, ...]
+    events: int = 0
+    repeated: int = 0
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -55,12 +63,19 @@ def audit(evidence: Evidence) -> Findings:
     calls = _explained(evidence)
     seen = list(_beyond(evidence, calls))
     return Findings(
-        lost=(*_lost(evidence), *_unanswered(evidence)),
-        doubled=(*_doubled(evidence), *_noted_twice(books), *_called_in_vain(calls)),
+        lost=(*_lost(evidence), *_unanswered(evidence), *posted.lost(books, evidence.received)),
+        doubled=(
+            *_doubled(evidence),
+            *_noted_twice(books),
+            *_called_in_vain(calls),
+            *posted.doubled(books, evidence.received),
+        ),
         leaked=tuple(books.leaks),
         beyond=tuple(fault for fault, excused in seen if not excused),
         contradicted=tuple(_contradicted(evidence)),
         excused=tuple(fault for fault, excused in seen if excused),
+        events=len(posted.events(books)),
+        repeated=posted.repeated(evidence.received),
     )
 
 

@@ -13,7 +13,7 @@ from tests.stateful.audits import FORGOTTEN, NOT_ADDING_UP, OUT_OF_PLACE, PAST_A
 
 
 class ParentRow(NamedTuple):
-    """A parent; `name` is its idempotency key."""
+    """A parent; `name` is its idempotency key. Of what ends it `tells` (a webhook) or not."""
 
     id: UUID
     query: str
@@ -24,6 +24,7 @@ class ParentRow(NamedTuple):
     done: int
     failed: int
     finished: bool
+    tells: bool
 
 
 class ChildRow(NamedTuple):
@@ -52,7 +53,7 @@ class Books(NamedTuple):
 
 PARENTS = """
 SELECT p.id, p.payload ->> 'query' AS query, p.idempotency_key AS name, p.state, p.run, p.total,
-       p.done, p.failed, p.finished_at IS NOT NULL AS finished
+       p.done, p.failed, p.finished_at IS NOT NULL AS finished, p.tells > 0 AS tells
 FROM parent p JOIN api_key k ON k.id = p.key_id
 WHERE k.name = %(key)s
 """

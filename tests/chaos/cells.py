@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +24,13 @@ RECOVERY_SECONDS = 15.0
 """The bar: so long after the fault's end work is back at its pace, at the latest."""
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.25
+PENDING = """
+SELECT 1 FROM delivery WHERE status <> 'delivered' LIMIT 1
+"""
+DUE = """
+UPDATE delivery SET due_at = now()
+WHERE status = 'pending' AND (claim IS NULL OR due_at < now() + interval '15 seconds')
+"""
 SAMPLE = 25
 """Jobs that are read once more, by a client of the API."""
 
@@ -74,10 +82,12 @@ async def run(here: Deployment, name: str, fault: Fault, scale: Scale, **limits:
     """Load under a key of its own with these limits; the fault in the middle of it."""
     secret = await here.key(name, **{"concurrency": 1000, "sync_limit": 2 * CALLERS} | limits)
     here.deaths.clear()
+    here.receiver.received.clear()
     here.crashes.clear()
-    async with Load(here.url, secret, name) as load:
+    async with Load(here.url, secret, name, webhook=here.receiver.url) as load:
         load.join(clients=CLIENTS, callers=CALLERS)
         course = await _course(here, name, load, fault, scale)
+    await _posted(here)
     findings, read = await _audited(here, name, load)
     return Told(
         row=course.row(name, answered(here, name), findings),
@@ -123,6 +133,18 @@ async def _recovered(here: Deployment, name: str, over: float, baseline: float) 
     return back
 
 
+async def _posted(here: Deployment) -> None:
+    """All is told, as far as our patience goes: what is to be tried again is due at once.
+
+    So is what a dead deliverer had claimed: nobody waits for its claim to run out.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await here.rows(PENDING):
+                await here.run(DUE)
+                await asyncio.sleep(LOOK_SECONDS)
+
+
 async def _audited(here: Deployment, name: str, load: Load) -> tuple[Findings, Books]:
     """What the auditor says once all has ended, or nobody waits for it any more."""
     root = here.cluster.url(user="postgres")
@@ -133,6 +155,7 @@ async def _audited(here: Deployment, name: str, load: Load) -> tuple[Findings, B
         told=load.told,
         calls=here.calls(name),
         books=read,
+        received=list(here.receiver.received),
         deaths=list(here.deaths),
         crashes=list(here.crashes),
     )

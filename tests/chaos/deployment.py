@@ -12,6 +12,7 @@ from tests.chaos import cluster as clusters
 from tests.chaos.cluster import Cluster
 from tests.chaos.explaining import Death, Seen
 from tests.chaos.load import COUNTRIES, SURFACE
+from tests.chaos.receiver import OPEN_NETWORK, Receiver, receiving
 from tests.e2e import witness
 from tests.e2e.processes import Server
 from tests.e2e.witness import FINE, Manner, Witness, always
@@ -45,11 +46,20 @@ class Deployment(Server):
     """
 
     def __init__(
-        self, directory: Path, cluster: Cluster, upstream: Witness, *, database: str
+        self,
+        directory: Path,
+        cluster: Cluster,
+        upstream: Witness,
+        receiver: Receiver,
+        *,
+        database: str,
     ) -> None:
         super().__init__(directory, database=database)
+        self.environment["PARALLAX_SECRET_KEY"] = "chaos" * 8
+        self.environment["PARALLAX_ALLOW_NETWORKS"] = OPEN_NETWORK
         self.cluster = cluster
         self.upstream = upstream
+        self.receiver = receiver
         self.deaths: list[Death] = []
         self.crashes: list[float] = []
         told = {"surface": SURFACE, "places": PLACES, "timeout": TIMEOUT_SECONDS}
@@ -130,8 +140,8 @@ async def over(
 
     With `listen` that one is a pooler's, and this is the server's own.
     """
-    with witness.witnessing() as upstream:
-        made = Deployment(directory, cluster, upstream, database=url)
+    with witness.witnessing() as upstream, receiving() as receiver:
+        made = Deployment(directory, cluster, upstream, receiver, database=url)
         made.behave()
         if listen:
             made.environment["PARALLAX_LISTEN_URL"] = listen

@@ -19,6 +19,8 @@ CREATE TABLE journal.outcome (
   parent uuid, ordinal int, run int, state text, at timestamptz DEFAULT clock_timestamp());
 CREATE TABLE journal.ended (
   parent uuid, run int, state text, at timestamptz DEFAULT clock_timestamp());
+CREATE TABLE journal.delivered (
+  parent uuid, ordinal int, run int, state text, at timestamptz DEFAULT clock_timestamp());
 CREATE TABLE journal.node (
   id int, kind text, pid int, slots int, at timestamptz DEFAULT clock_timestamp());
 
@@ -53,6 +55,14 @@ CREATE TRIGGER journal_end AFTER UPDATE ON parent FOR EACH ROW
         AND (NEW.finished_at IS DISTINCT FROM OLD.finished_at OR NEW.state <> OLD.state))
   EXECUTE FUNCTION journal.note_end();
 
+CREATE FUNCTION journal.note_delivered() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO journal.delivered VALUES (NEW.parent_id, NEW.ordinal, NEW.run, NEW.state);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER journal_delivered AFTER UPDATE ON delivery FOR EACH ROW
+  WHEN (NEW.status = 'delivered') EXECUTE FUNCTION journal.note_delivered();
+
 CREATE FUNCTION journal.note_node() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO journal.node VALUES (NEW.id, NEW.kind, NEW.pid, NEW.slots);
@@ -78,7 +88,7 @@ class Claimed(NamedTuple):
 
 
 class Noted(NamedTuple):
-    """An end was recorded: a child's, or with ordinal 0 its parent's."""
+    """An end was recorded: a child's, or with ordinal 0 its parent's; or that it was delivered."""
 
     parent: UUID
     ordinal: int
@@ -103,6 +113,7 @@ class Journal(NamedTuple):
     claims: list[Claimed]
     outcomes: list[Noted]
     ends: list[Noted]
+    delivered: list[Noted]
     nodes: list[Entered]
 
 
@@ -124,6 +135,12 @@ FROM journal.ended j JOIN parent p ON p.id = j.parent JOIN api_key k ON k.id = p
 WHERE k.name = %(key)s
 ORDER BY j.at
 """
+DELIVERED = """
+SELECT j.parent, j.ordinal, j.run, j.state, j.at
+FROM journal.delivered j JOIN parent p ON p.id = j.parent JOIN api_key k ON k.id = p.key_id
+WHERE k.name = %(key)s
+ORDER BY j.at
+"""
 NODES = """
 SELECT id, kind, pid, slots, at FROM journal.node ORDER BY at
 """
@@ -141,5 +158,6 @@ async def read(connection: AsyncConnection, key: str) -> Journal:
         await lines(Claimed, CLAIMS),
         await lines(Noted, OUTCOMES),
         await lines(Noted, ENDS),
+        await lines(Noted, DELIVERED),
         await lines(Entered, NODES),
     )

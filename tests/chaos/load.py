@@ -4,11 +4,12 @@ What they were answered is what the server is held to.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
 from tests.chaos.asking import Asking, GivenUpError
+from tests.chaos.receiver import SECRET
 
 SURFACE, COUNTRIES = "site", ("US", "GB")
 LOOK_SECONDS = 1.0
@@ -23,11 +24,12 @@ class Load(Asking):
 
     Leaving waits until everybody's last job has ended, as far as our patience goes. `told` is what
     was read of jobs that had ended: the status, and how many cells were completed. Whatever an API
-    must not answer is `broken`.
+    must not answer is `broken`. Of every end the `webhook` is told.
     """
 
-    def __init__(self, url: str, secret: str, name: str) -> None:
+    def __init__(self, url: str, secret: str, name: str, *, webhook: str) -> None:
         super().__init__(url, secret)
+        self._webhook = {"url": webhook, "secret": SECRET}
         self.told: dict[str, tuple[str, int]] = {}
         self._name = name
         self._tasks: list[asyncio.Task[None]] = []
@@ -63,17 +65,21 @@ class Load(Asking):
                 await ask(f"{name} {turn}")
 
     async def _submit(self, query: str) -> None:
-        body = {"query": query, "surfaces": [SURFACE], "regions": COUNTRIES}
+        body = self._body(query, COUNTRIES)
         await self._until_ended((await self.submit(query, body)).job)
 
     async def _call(self, query: str) -> None:
-        body = {"query": query, "surfaces": [SURFACE], "regions": COUNTRIES[:1]}
+        body = self._body(query, COUNTRIES[:1])
         reply = await self.submit(query, body, Prefer=f"wait={WAIT_SECONDS}")
         if reply.status == 200:
             status = reply.body["job"]["status"]
             self._heard(reply.job, status, int(status == "completed"))
         else:
             await self._until_ended(reply.job)
+
+    def _body(self, query: str, regions: Sequence[str]) -> dict[str, Any]:
+        asked = {"query": query, "surfaces": [SURFACE], "regions": regions}
+        return {**asked, "webhook": self._webhook}
 
     async def _until_ended(self, job: str) -> None:
         status = "queued"

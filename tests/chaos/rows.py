@@ -13,7 +13,7 @@ MOMENT_SECONDS = 1.0
 class Row(NamedTuple):
     """A line of the table. `during` and `share` are of the rate before; `seconds` to recover.
 
-    A fault of a moment has no `during`.
+    A fault of a moment has no `during`. Of so many events each was told, `repeated` ones again.
     """
 
     cell: str
@@ -24,6 +24,8 @@ class Row(NamedTuple):
     lost: int
     doubled: int
     excused: int
+    events: int
+    repeated: int
 
 
 class Course(NamedTuple):
@@ -49,4 +51,6 @@ class Course(NamedTuple):
             lost=len(found.lost),
             doubled=len(found.doubled),
             excused=len(found.excused),
+            events=found.events,
+            repeated=found.repeated,
         )

@@ -1,18 +1,21 @@
 """The auditor finds what is planted, and nothing where all is well."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from psycopg import AsyncConnection
 
 from orchestrator.domain import ids
+from orchestrator.domain.ids import EventId
 from orchestrator.fanout import fan_out
 from tests import factories
 from tests.chaos import auditor, books, journal
 from tests.chaos.auditor import Evidence, Findings
 from tests.chaos.explaining import Death, Seen
+from tests.chaos.receiver import Received
 from tests.e2e.judging import Call
+from tests.store import telling
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +42,10 @@ ENDED_AGAIN = """
 UPDATE parent SET finished_at = clock_timestamp()
 WHERE id = (SELECT id FROM parent ORDER BY id LIMIT 1)
 """
+DELIVERED_AGAIN = """
+UPDATE delivery SET attempts = attempts + 1
+WHERE (parent_id, run, ordinal) = (SELECT parent_id, run, ordinal FROM delivery LIMIT 1)
+"""
 LEAKED = """
 UPDATE lane_load SET processing = processing + 1
 """
@@ -58,6 +65,7 @@ class Case:
     connection: AsyncConnection
     began: float
     calls: list[Seen]
+    received: list[Received] = field(default_factory=list)
 
     async def plant(self, statement: Any) -> None:
         await self.connection.execute(statement)
@@ -80,6 +88,7 @@ class Case:
             told={ids.text(parent.id): ("completed", 2) for parent in read.parents},
             calls=self.calls,
             books=read,
+            received=self.received,
         )
 
     async def findings(self) -> Findings:
@@ -92,7 +101,7 @@ async def case(connection) -> Case:
     owner = await factories.key(connection, KEY)
     lanes = [await factories.lane(connection, cc, concurrency=LIMIT) for cc in COUNTRIES]
     queries = {
-        await factories.new_waiting(connection, owner, lanes, query=f"tea {n}"): f"tea {n}"
+        await telling.waiting(connection, owner, lanes, query=f"tea {n}"): f"tea {n}"
         for n in range(LIMIT)
     }
     await fan_out(connection)
@@ -104,6 +113,11 @@ async def case(connection) -> Case:
         country = COUNTRIES[child.ordinal - 1]
         made.called(queries[child.parent_id], country=country, after=0, until=1)
     await factories.complete(connection, claimed)
+    told = await telling.claim(connection, telling.endpoint(owner))
+    await telling.record(connection, told)
+    for one in told:
+        event = ids.event_text(EventId(one.parent_id, one.ordinal, one.run))
+        made.received.append(Received(event, "any", "any", sound=True, status=204))
     return made
 
 
@@ -112,6 +126,7 @@ async def test_where_all_went_well_nothing_is_found(case):
     found = await case.findings()
     assert (found.faults, found.excused) == ((), ())
     assert len(case.calls) == 2 * LIMIT
+    assert (found.events, found.repeated) == (3 * LIMIT, 0)
 
 
 @pytest.mark.parametrize("planted", [CHILD_GONE, REVIVED])
@@ -223,3 +238,32 @@ async def test_what_a_client_was_told_and_is_not_so_is_found(case):
     found = auditor.audit(replace(evidence, told=told))
     assert len(found.contradicted) == 1
     assert found.faults == found.contradicted
+
+
+async def test_an_event_nobody_was_told_of_is_found(case):
+    """Neither what never came counts, nor what was answered with an error."""
+    case.received[0] = case.received[0]._replace(status=500)
+    del case.received[1]
+    found = await case.findings()
+    assert len(found.lost) == 2
+    assert found.faults == found.lost
+
+
+async def test_a_delivery_recorded_once_too_often_or_never_is_found(case):
+    """The receiver may hear of it twice; our books may not."""
+    case.received.append(case.received[0])
+    assert (await case.findings()).repeated == 1
+    await case.plant(DELIVERED_AGAIN)
+    (fault,) = (await case.findings()).faults
+    assert "2 times" in fault
+    await case.plant("DELETE FROM journal.delivered")
+    assert len((await case.findings()).lost) == 3 * LIMIT
+
+
+async def test_what_is_told_and_did_not_happen_is_found(case):
+    """Nor may somebody else tell it."""
+    case.received.append(case.received[0]._replace(event="evt_of_nothing"))
+    case.received.append(case.received[0]._replace(sound=False))
+    found = await case.findings()
+    assert len(found.doubled) == 2
+    assert found.faults == found.doubled

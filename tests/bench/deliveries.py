@@ -1,0 +1,110 @@
+"""Deliveries a second from one worker process, to one receiver alone and beside dead endpoints."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from orchestrator.domain import plan as plans
+from orchestrator.domain import webhooks
+from orchestrator.domain.plan import Plan
+from orchestrator.domain.regions import Region
+from orchestrator.domain.webhooks import Webhook
+from tests.bench import stack
+from tests.bench.report import Row
+from tests.bench.stack import Stack
+
+CELLS = 20
+KEYS = 10
+CAPTURE = (
+    '{"answer": {"text": "' + "Most testers name the same three shoes. " * 15 + '"},'
+    ' "evidence": {"sources": []}, "provenance": {"adapter": "simulator"}}'
+)
+# Parents that ended, none of whose events was told: written without the triggers it is soon done.
+SEED = (
+    "SET session_replication_role = replica",
+    """INSERT INTO parent (id, key_id, state, priority, lanes, total, done, payload, finished_at,
+                           endpoint, tells)
+       SELECT gen_random_uuid(), %(key)s, 'completed', 5, array_fill(1, ARRAY[20]), 20, 20,
+              %(payload)s, now(), %(endpoint)s, 1
+       FROM generate_series(1, %(parents)s)""",
+    """INSERT INTO child (parent_id, ordinal, key_id, lane_id, priority, state, attempt,
+                          finished_at, result)
+       SELECT p.id, o, p.key_id, 1, 5, 'completed', 1, now(), %(capture)s
+       FROM parent p, generate_series(1, 20) AS o WHERE p.endpoint = %(endpoint)s""",
+    """INSERT INTO delivery (parent_id, run, ordinal, key_id, endpoint, state)
+       SELECT parent_id, 1, ordinal, key_id, %(endpoint)s, 'completed'
+       FROM child WHERE parent_id IN (SELECT id FROM parent WHERE endpoint = %(endpoint)s)""",
+    "SET session_replication_role = origin",
+)
+LIVE = """
+SELECT count(*) = 0 FROM delivery WHERE endpoint = %s AND status <> 'delivered'
+"""
+
+
+def run(scale: float) -> list[Row]:
+    """Events of ~1 KB, each signed by nobody, delivered and recorded."""
+    parents = max(10, int(1_000 * scale))
+    alone = _deliver(parents, dead=0)
+    beside = _deliver(parents, dead=KEYS)
+    return [
+        Row("deliveries, one worker process", alone, "/s", 2_000),
+        Row(f"  beside {KEYS} dead endpoints with as many each", beside, "/s"),
+        Row("    against alone", alone / beside, "×", 1.5, most=True),
+    ]
+
+
+def _deliver(parents: int, *, dead: int) -> float:
+    """Events a second, from the start of the first to the last of one endpoint."""
+    os.environ["PARALLAX_ALLOW_NETWORKS"] = "127.0.0.0/8"
+    with stack.running() as here, _receiver() as port, _silent() as silent:
+        for key in range(2, 2 + dead):
+            _seed(here, key, f"http://127.0.0.1:{silent}/hook", parents)
+        endpoint = _seed(here, 1, f"http://127.0.0.1:{port}/hook", parents)
+        with psycopg.connect(here.url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+        here.worker(slots=1)
+        here.until("SELECT count(*) > 0 FROM node")
+        began = here.one("SELECT extract(epoch FROM now())::float8")[0]
+        here.until(LIVE, endpoint, seconds=300)
+        ended = here.one("SELECT extract(epoch FROM max(delivered_at))::float8 FROM delivery")[0]
+    return parents * CELLS / (ended - began)
+
+
+def _seed(here: Stack, key: int, url: str, parents: int) -> int:
+    endpoint = webhooks.endpoint(key, url)
+    regions = tuple(Region("US", str(n)) for n in range(CELLS))
+    plan = Plan(query="shoes", surfaces=("chat",), regions=regions, webhook=Webhook(url=url))
+    named = {
+        "key": key,
+        "payload": plans.encode(plan),
+        "endpoint": endpoint,
+        "parents": parents,
+        "capture": CAPTURE,
+    }
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        for statement in SEED:
+            connection.execute(statement, named)
+    return endpoint
+
+
+@contextmanager
+def _receiver() -> Iterator[int]:
+    command = [sys.executable, "-m", "tests.bench.receiver"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def _silent() -> Iterator[int]:
+    """The port of one that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as server:
+        yield server.getsockname()[1]
