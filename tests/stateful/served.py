@@ -30,7 +30,7 @@ NOT_TOLD = Held(UUID(int=0))
 # What the processes remember stays (lanes, surfaces, themselves), and the rates, which they write.
 CLEAN = """
 SET session_replication_role = replica;
-DELETE FROM child; DELETE FROM parent; DELETE FROM node WHERE kind = 'worker';
+DELETE FROM child; DELETE FROM delivery; DELETE FROM parent; DELETE FROM node WHERE kind = 'worker';
 DELETE FROM lane_load; DELETE FROM inflight; DELETE FROM backlog; DELETE FROM usage;
 DELETE FROM sync_wait; DELETE FROM reservation; DELETE FROM strand;
 DELETE FROM lane_pace; DELETE FROM lane_turn;

@@ -13,7 +13,7 @@ from admission.limits import Limits
 from orchestrator.domain.envelope import Failure
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
-from orchestrator.domain.webhooks import Webhook
+from orchestrator.domain.webhooks import BOTH, Webhook
 from orchestrator.store.children import Completed, Failed, Fence, GivenBack, Outcome, Retry
 from orchestrator.store.steering import RETRYABLE
 from orchestrator.surfaces import RegionLimits, SurfaceDescriptor
@@ -110,7 +110,7 @@ def sound(plan: Plan) -> Plan:
 some_webhooks = st.builds(
     Webhook,
     url=st.just("https://hooks.example/jobs"),
-    events=st.sampled_from([("job", "parent"), ("job",), ("parent",)]),
+    events=st.sampled_from([BOTH, ("job",), ("parent",)]),
 )
 """Nobody delivers here."""
 prompt_plans = st.builds(
