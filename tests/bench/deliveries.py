@@ -1,4 +1,4 @@
-"""Deliveries a second from one worker process, to one receiver alone and beside dead endpoints."""
+"""Deliveries a second from one worker: to a fast receiver, beside dead ones, to a slow one."""
 
 import os
 import socket
@@ -17,9 +17,11 @@ from orchestrator.domain.webhooks import Webhook
 from tests.bench import stack
 from tests.bench.report import Row
 from tests.bench.stack import Stack
+from workers.endpoints import MOST
 
 CELLS = 20
 KEYS = 10
+SLOW_SECONDS = 0.1
 CAPTURE = (
     '{"answer": {"text": "' + "Most testers name the same three shoes. " * 15 + '"},'
     ' "evidence": {"sources": []}, "provenance": {"adapter": "simulator"}}'
@@ -49,19 +51,22 @@ SELECT count(*) = 0 FROM delivery WHERE endpoint = %s AND status <> 'delivered'
 def run(scale: float) -> list[Row]:
     """Events of ~1 KB, each signed by nobody, delivered and recorded."""
     parents = max(10, int(1_000 * scale))
-    alone = _deliver(parents, dead=0)
+    alone = _deliver(parents)
     beside = _deliver(parents, dead=KEYS)
+    slow = _deliver(max(10, parents // 4), seconds=SLOW_SECONDS)
     return [
         Row("deliveries, one worker process", alone, "/s", 2_000),
         Row(f"  beside {KEYS} dead endpoints with as many each", beside, "/s"),
         Row("    against alone", alone / beside, "×", 1.5, most=True),
+        Row(f"  to one that takes {SLOW_SECONDS:g} s", slow, "/s"),
+        Row("    of what so many at once could be", slow * SLOW_SECONDS / MOST, "×", 0.7),
     ]
 
 
-def _deliver(parents: int, *, dead: int) -> float:
+def _deliver(parents: int, *, dead: int = 0, seconds: float = 0.0) -> float:
     """Events a second, from the start of the first to the last of one endpoint."""
     os.environ["PARALLAX_ALLOW_NETWORKS"] = "127.0.0.0/8"
-    with stack.running() as here, _receiver() as port, _silent() as silent:
+    with stack.running() as here, _receiver(seconds) as port, _silent() as silent:
         for key in range(2, 2 + dead):
             _seed(here, key, f"http://127.0.0.1:{silent}/hook", parents)
         endpoint = _seed(here, 1, f"http://127.0.0.1:{port}/hook", parents)
@@ -93,8 +98,8 @@ def _seed(here: Stack, key: int, url: str, parents: int) -> int:
 
 
 @contextmanager
-def _receiver() -> Iterator[int]:
-    command = [sys.executable, "-m", "tests.bench.receiver"]
+def _receiver(seconds: float) -> Iterator[int]:
+    command = [sys.executable, "-m", "tests.bench.receiver", str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:

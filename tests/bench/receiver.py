@@ -1,11 +1,16 @@
-"""A receiver of webhooks that costs little itself: acknowledges each request. Prints its port."""
+"""A receiver of webhooks that costs little itself: acknowledges each request. Prints its port.
+
+After as many seconds as it is told: `python -m tests.bench.receiver 0.1`.
+"""
 
 import asyncio
 import re
+import sys
 
 import uvloop
 
 ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 
@@ -24,7 +29,7 @@ class Receiver(asyncio.Protocol):
             if len(self._seen) < whole:
                 return
             self._seen = self._seen[whole:]
-            self._transport.write(ANSWER)
+            asyncio.get_running_loop().call_later(SECONDS, self._transport.write, ANSWER)
 
 
 async def main():

@@ -22,6 +22,7 @@ from tests.store import telling
 from tests.waiting import eventually
 from tests.workers.database import pool_of
 from workers import loop
+from workers.endpoints import Endpoints
 from workers.letters import Letters
 from workers.outgoing import Outgoing
 from workers.recording import Recorder
@@ -116,6 +117,7 @@ class Office(NamedTuple):
         allowed: Sequence[Network] = LOOPBACK,
         patience: float = 30,
         dies: bool = False,
+        endpoints: Endpoints | None = None,
     ) -> AsyncIterator[Deliverer]:
         """A deliverer in its loop; at the end of the block what is under way is recorded.
 
@@ -135,6 +137,7 @@ class Office(NamedTuple):
                     tasks=tasks,
                     may_start=lambda: True,
                     seconds=seconds,
+                    endpoints=endpoints,
                 )
                 running = tasks.create_task(loop.run(deliverer, stopping))
                 try:

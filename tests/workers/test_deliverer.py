@@ -19,6 +19,7 @@ from tests.workers import postal
 from tests.workers.database import away
 from tests.workers.postal import Office, Receiver
 from workers import retry
+from workers.endpoints import Endpoints
 
 pytestmark = pytest.mark.anyio
 SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()
@@ -277,6 +278,42 @@ async def test_a_dead_endpoint_delays_no_other(office, listen):
     states = [status for status, *_ in await office.rows()]
     assert states.count("delivered") == 25
     assert states.count("pending") == 100
+
+
+async def test_what_has_no_place_is_sent_as_soon_as_there_is_one(office):
+    """Nobody waits for the next look: eighty events to a slow receiver, two at a time."""
+
+    async def think() -> None:
+        await asyncio.sleep(0.05)
+
+    office.receiver.act = think
+    await office.ended(cells(await office.url()), cells=80)
+    async with office.delivering(endpoints=Endpoints(places=2)):
+        assert await office.recorded(attempts=1) == [("delivered", 1, 204, True)] * 80
+
+
+async def test_new_events_and_old_ones_share_an_endpoints_places(office):
+    """Never more under way than it may have, whichever kind they are."""
+    running = most = 0
+
+    async def count() -> None:
+        nonlocal running, most
+        running, most = running + 1, max(most, running + 1)
+        await asyncio.sleep(0.01)
+        running -= 1
+
+    url = await office.url()
+    office.receiver.status = 500
+    await office.ended(cells(url), cells=8)
+    async with office.delivering():
+        await office.recorded(attempts=1)
+    office.receiver.status, office.receiver.act = 204, count
+    await office.ended(cells(url), cells=8)
+    await office.later()
+    async with office.delivering(endpoints=Endpoints(places=4)):
+        rows = await office.recorded(attempts=1)
+    assert {row[0] for row in rows} == {"delivered"}
+    assert most == 4
 
 
 async def test_what_a_dead_deliverer_held_is_delivered_by_another(office):

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from psycopg import AsyncConnection
@@ -21,7 +22,7 @@ LOOK = 500
 """Endpoints looked at in a step, of those attempted before and of the others."""
 LARGEST_CLAIM = 200
 GATHER_SECONDS = 0.01
-"""How long it waits after a claim for deliveries to end, before it claims for a few places."""
+"""How long it waits for more places while there is something due, before it claims for a few."""
 SHORTEST_SECONDS = 0.05
 
 
@@ -52,12 +53,12 @@ class _Walk:
         self.nearest = min([self.nearest, *(one.seconds for one in some if one.seconds > 0)])
         return [one for one in some if one.seconds <= 0]
 
-    def orders(self, met: Iterable[Due], places: dict[int, int]) -> list[Order]:
+    def orders(self, met: Iterable[Due], places: Counter[int]) -> list[Order]:
         """What to claim for those of these endpoints that have places."""
         return [
             Order(one.endpoint, self._again, places[one.endpoint])
             for one in met
-            if one.endpoint in places
+            if places[one.endpoint]
         ]
 
 
@@ -93,7 +94,7 @@ class Deliverer:
         self._seconds = seconds
         self._fresh, self._again = _Walk(again=False), _Walk(again=True)
         self._sending: set[asyncio.Task[None]] = set()
-        self._claimed = False
+        self._more = False
 
     @property
     def running(self) -> int:
@@ -106,14 +107,17 @@ class Deliverer:
             task.cancel()
 
     async def step(self) -> float:
-        """One look at some endpoints, one claim for those that have places."""
-        if self._claimed:
+        """One look at some endpoints, one claim for those that have places.
+
+        What is due and has no place is looked at again when a delivery ends.
+        """
+        if self._more:
             await asyncio.sleep(GATHER_SECONDS)
         if not self._endpoints.free or not self._may_start():
             return POLL_SECONDS
         async with self._pool.connection() as connection:
-            self._claimed = await self._claim(connection)
-        if self._claimed or self._fresh.midway:
+            claimed = await self._claim(connection)
+        if claimed or self._fresh.midway:
             return 0.0
         if self._again.midway:
             return SHORTEST_SECONDS
@@ -122,11 +126,13 @@ class Deliverer:
     async def _claim(self, connection: AsyncConnection) -> bool:
         """Send what a claim brings; False when it brought nothing."""
         looks = [self._fresh.look, self._again.look]
-        new, old = await deliveries.due(connection, looks)
-        fresh, again = self._fresh.met(new), self._again.met(old)
+        untried, tried = await deliveries.due(connection, looks)
+        fresh, again = self._fresh.met(untried), self._again.met(tried)
         wishes = (Wish(one.endpoint, one.key_id) for one in (*fresh, *again))
-        places = dict(self._endpoints.allot(wishes, most=LARGEST_CLAIM))
-        orders = [*self._fresh.orders(fresh, places), *self._again.orders(again, places)]
+        self._more = bool(fresh or again)
+        places = Counter(dict(self._endpoints.allot(wishes, most=LARGEST_CLAIM)))
+        old = _share(places, {one.endpoint for one in again}, {one.endpoint for one in fresh})
+        orders = [*self._fresh.orders(fresh, places - old), *self._again.orders(again, old)]
         claimed = await deliveries.claim(connection, orders, token=secrets.randbits(62))
         for letter in await self._letters.write(connection, claimed):
             self._start(letter)
@@ -147,5 +153,15 @@ class Deliverer:
             self._recorder.put(attempted)
         finally:
             self._endpoints.ended(letter.claimed.endpoint, acknowledged=acknowledged)
-            if self._claimed:
+            if self._more:
                 self.wake.set()
+
+
+def _share(places: Counter[int], again: set[int], fresh: set[int]) -> Counter[int]:
+    """The places for what was attempted before: all of an endpoint's, or half of both kinds."""
+    return Counter(
+        {
+            endpoint: (places[endpoint] + 1) // 2 if endpoint in fresh else places[endpoint]
+            for endpoint in again
+        }
+    )
