@@ -17,6 +17,13 @@ SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true)
 """
 """Nested loops over indexes only: for statements that go from few rows to others by their keys."""
 
+PROBE_FIRST = """
+SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true),
+       set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+       set_config('enable_bitmapscan', 'off', true)
+"""
+"""As PROBE, from the first rows of an order; what was found may be sorted in another."""
+
 IN_ORDER = """
 SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true),
        set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),

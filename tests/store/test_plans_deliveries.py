@@ -12,9 +12,9 @@ from orchestrator.store import parents, plans, webhook_secrets
 from orchestrator.store.deliveries.claim import BEFORE_ALL, CLAIM, DUE
 from orchestrator.store.deliveries.counting import COUNT
 from orchestrator.store.deliveries.keeping import FORGET, KEEP
-from orchestrator.store.deliveries.listing import LIST, ONE
+from orchestrator.store.deliveries.listing import ENDED, ONE, PENDING
 from orchestrator.store.deliveries.record import RECORD
-from orchestrator.store.deliveries.replay import RANGE, REPLAY
+from orchestrator.store.deliveries.replay import RANGE_ENDED, RANGE_PENDING, REPLAY
 from orchestrator.store.deliveries.tell import TELL
 from tests.store import planners
 from tests.store.explained import Explained, Statement
@@ -30,10 +30,12 @@ STATEMENTS = {
         Statement("keep", KEEP, None),
         Statement("forget", FORGET, plans.IN_ORDER),
         Statement("forget_one", FORGET, plans.PROBE),
-        Statement("list", LIST, plans.PROBE),
+        Statement("list_pending", PENDING, plans.PROBE_FIRST),
+        Statement("list_ended", ENDED, plans.PROBE_FIRST),
         Statement("one", ONE, None),
         Statement("replay", REPLAY, None),
-        Statement("range", RANGE, plans.PROBE),
+        Statement("range_pending", RANGE_PENDING, plans.PROBE_FIRST),
+        Statement("range_ended", RANGE_ENDED, plans.PROBE_FIRST),
         Statement("tell", TELL, plans.PROBE),
         Statement("tell_cell", TELL, plans.PROBE),
         Statement("many", parents.MANY, None),
@@ -75,7 +77,8 @@ def arguments(session: psycopg.Connection) -> Mapping[str, Mapping[str, Any]]:
     some = [UUID(int=n) for n in range(1, 51)]
     event = {"parent": UUID(int=8), "run": 1, "ordinal": 3, "key": 9}
     place = {"created_at": "now", "parent_id": UUID(int=0), "ordinal": 0, "run": 0}
-    begun = {**place, "created_at": "yesterday"}
+    listed = {**place, "key": 9, "since": "1970-01-01T00:00:00Z", "most": PAGE}
+    ranged = {**place, "created_at": "yesterday", "key": 9, "until": "now", "most": PAGE}
     tell = {"cells": True, "told": TOLD}
     return {
         "due": {"again": True, "after": BEFORE_ALL, "most": LOOKED},
@@ -96,23 +99,12 @@ def arguments(session: psycopg.Connection) -> Mapping[str, Mapping[str, Any]]:
         "keep": {"parent": UUID(int=8), "ordinals": [1, 2, 3]},
         "forget": {"parents": some},
         "forget_one": {"parents": some[:1]},
-        "list": {
-            **place,
-            "statuses": ["pending", "delivered", "dead"],
-            "key": 9,
-            "since": "1970-01-01T00:00:00Z",
-            "most": PAGE,
-        },
+        "list_pending": listed,
+        "list_ended": {**listed, "statuses": ["delivered", "dead"]},
         "one": event,
         "replay": event,
-        "range": {
-            **begun,
-            "status": "delivered",
-            "key": 9,
-            "until": "now",
-            "began": "now",
-            "most": PAGE,
-        },
+        "range_pending": {**ranged, "status": "pending"},
+        "range_ended": {**ranged, "status": "delivered", "began": "now"},
         "tell": {"parents": some, **tell},
         "tell_cell": {"parents": some[:1], **tell},
         "many": {"parents": some},
@@ -140,10 +132,12 @@ INDEXES = {
     "keep": {"delivery_pkey", "child_pkey"},
     "forget": {"delivery_pkey"},
     "forget_one": {"delivery_pkey"},
-    "list": {"delivery_listed", "parent_pkey"},
+    "list_pending": {"delivery_waiting", "parent_pkey"},
+    "list_ended": {"delivery_listed", "parent_pkey"},
     "one": {"delivery_pkey", "parent_pkey"},
     "replay": {"delivery_pkey"},
-    "range": {"delivery_listed", "delivery_pkey"},
+    "range_pending": {"delivery_waiting", "delivery_pkey"},
+    "range_ended": {"delivery_listed", "delivery_pkey"},
     "tell": {"parent_pkey", "child_pkey"},
     "tell_cell": {"parent_pkey", "child_pkey"},
     "many": {"parent_pkey"},
@@ -167,9 +161,11 @@ BOUNDS = {
     ("keep", "delivery"): 20,
     ("forget", "delivery"): 2 * 50 * 6,
     ("forget_one", "delivery"): 2 * 6,
-    ("list", "delivery"): 3 * PAGE,
-    ("list", "parent"): 3 * PAGE,
-    ("range", "delivery"): 3 * PAGE,
+    ("list_pending", "delivery"): PAGE,
+    ("list_ended", "delivery"): 2 * PAGE,
+    ("list_ended", "parent"): 2 * PAGE,
+    ("range_pending", "delivery"): 3 * PAGE,
+    ("range_ended", "delivery"): 3 * PAGE,
     ("tell", "child"): 50 * 5,
     ("tell_cell", "child"): 5,
     ("many", "parent"): 50,

@@ -33,7 +33,7 @@ FIXED = {
 #
 # What ends is told to its parent's webhook, if it has one: in the outbox by the same statement. The
 # parent is read again for it, by its key and only where one of them tells: no join of CTEs would be
-# as cheap. It cannot have been told in this run; if it had, that would be no reason to settle none.
+# as cheap.
 #
 # Lanes are locked by id, after parents and children and before any counter, and only when there is
 # something to write: a failure or an end to failures, an upstream that throttles or no longer does.
@@ -128,7 +128,6 @@ WITH outcome AS MATERIALIZED (
   UNION ALL
   SELECT id, run, 0, key_id, endpoint, state, ARRAY[completed, failed, canceled, expired]
   FROM rolled WHERE ended AND tells & 2 = 2
-  ON CONFLICT DO NOTHING
   RETURNING 1
 ), told AS MATERIALIZED (
   SELECT lane_id, count(*) FILTER (WHERE state = 'completed') AS completed,

@@ -11,7 +11,7 @@ SELECT (SELECT count(*)::int
         FROM (SELECT FROM delivery WHERE status = 'pending'
               ORDER BY again, endpoint, due_at LIMIT %(most)s) AS few),
        (SELECT count(*)::int
-        FROM (SELECT FROM delivery WHERE status = 'dead'
+        FROM (SELECT FROM delivery WHERE status = 'dead' AND status <> 'pending'
               ORDER BY status, key_id, created_at, parent_id, ordinal, run LIMIT %(most)s) AS few)
 """
 

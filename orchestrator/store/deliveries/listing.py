@@ -54,10 +54,27 @@ class Wanted(NamedTuple):
     before: Place = NEWEST
 
 
-# Of each status so many, which are put in order then: indexes alone give order and bounds.
-LIST = """
+# Of each status so many, which are put in order then: indexes alone give order and bounds. Those
+# that are pending have one of their own.
+PENDING = """
 SELECT d.parent_id, d.run, d.ordinal, d.state, d.status, d.attempts,
-       CASE WHEN d.status = 'pending' AND d.claim IS NULL THEN d.due_at END AS due_at,
+       CASE WHEN d.claim IS NULL THEN d.due_at END AS due_at,
+       d.last_code, d.created_at, d.delivered_at, p.payload::text AS payload
+FROM (
+  SELECT * FROM delivery
+  WHERE (key_id, created_at, parent_id, ordinal, run)
+        < (%(key)s::int, %(created_at)s::timestamptz, %(parent_id)s::uuid,
+           %(ordinal)s::int2, %(run)s::int)
+    AND (key_id, created_at) >= (%(key)s::int, %(since)s::timestamptz)
+    AND status = 'pending'
+  ORDER BY key_id DESC, created_at DESC, parent_id DESC, ordinal DESC, run DESC
+  LIMIT %(most)s) AS d
+JOIN parent p ON p.id = d.parent_id
+ORDER BY d.created_at DESC, d.parent_id DESC, d.ordinal DESC, d.run DESC
+"""
+
+ENDED = """
+SELECT d.parent_id, d.run, d.ordinal, d.state, d.status, d.attempts, NULL AS due_at,
        d.last_code, d.created_at, d.delivered_at, p.payload::text AS payload
 FROM unnest(%(statuses)s::text[]) AS wanted
 CROSS JOIN LATERAL (
@@ -66,6 +83,7 @@ CROSS JOIN LATERAL (
         < (wanted, %(key)s::int, %(created_at)s::timestamptz, %(parent_id)s::uuid,
            %(ordinal)s::int2, %(run)s::int)
     AND (status, key_id, created_at) >= (wanted, %(key)s::int, %(since)s::timestamptz)
+    AND status <> 'pending'
   ORDER BY status DESC, key_id DESC, created_at DESC, parent_id DESC, ordinal DESC, run DESC
   LIMIT %(most)s) AS d
 JOIN parent p ON p.id = d.parent_id
@@ -90,17 +108,21 @@ def _row(*, payload: str, **columns: object) -> DeliveryRow:
 
 async def page(connection: AsyncConnection, wanted: Wanted, *, limit: int) -> list[DeliveryRow]:
     """At most `limit` of these deliveries, newest first, in a transaction of the caller's."""
-    await connection.execute(plans.PROBE)
+    await connection.execute(plans.PROBE_FIRST)
     before = min(wanted.before, first(wanted.until)) if wanted.until else wanted.before
+    ended = [status for status in wanted.statuses if status != "pending"]
     named = {
         **before._asdict(),
         "key": wanted.key_id,
-        "statuses": list(wanted.statuses),
+        "statuses": ended,
         "since": wanted.since,
         "most": limit,
     }
-    cursor = connection.cursor(row_factory=kwargs_row(_row))
-    return await (await cursor.execute(LIST, named)).fetchall()
+    found: list[DeliveryRow] = []
+    for statement in [PENDING] * ("pending" in wanted.statuses) + [ENDED] * bool(ended):
+        cursor = connection.cursor(row_factory=kwargs_row(_row))
+        found += await (await cursor.execute(statement, named)).fetchall()
+    return sorted(found, key=lambda row: row.place, reverse=True)[:limit]
 
 
 async def one(connection: AsyncConnection, *, key_id: int, event: EventId) -> DeliveryRow | None:

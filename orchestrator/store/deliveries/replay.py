@@ -35,12 +35,44 @@ async def replay(connection: AsyncConnection, *, key_id: int, event: EventId) ->
 
 # In the order of their index, so that a batch goes on where the one before ended. What came home
 # since the call began is not sent a third time.
-RANGE = """
+RANGE_PENDING = """
+WITH found AS MATERIALIZED (
+  SELECT parent_id, run, ordinal, created_at FROM delivery
+  WHERE (key_id, created_at, parent_id, ordinal, run)
+        > (%(key)s, %(created_at)s, %(parent_id)s, %(ordinal)s, %(run)s)
+    AND (key_id, created_at) < (%(key)s, %(until)s)
+    AND status = 'pending'
+  ORDER BY key_id, created_at, parent_id, ordinal, run
+  LIMIT %(most)s
+), locked AS MATERIALIZED (
+  SELECT d.parent_id, d.run, d.ordinal
+  FROM found f
+  JOIN delivery d ON d.parent_id = f.parent_id AND d.run = f.run AND d.ordinal = f.ordinal
+  ORDER BY d.parent_id, d.run, d.ordinal
+  FOR NO KEY UPDATE OF d
+), replayed AS (
+  UPDATE delivery d
+  SET status = 'pending', again = false, attempts = 0, claim = NULL, delivered_at = NULL,
+      due_at = now()
+  FROM locked l
+  WHERE d.parent_id = l.parent_id AND d.run = l.run AND d.ordinal = l.ordinal
+    AND lower(d.status) = %(status)s
+  RETURNING 1
+), last AS (
+  SELECT created_at, parent_id, ordinal, run, row_number() OVER () AS n FROM found
+)
+SELECT (SELECT count(*) FROM replayed)::int, created_at, parent_id, ordinal, run
+FROM last
+WHERE n = (SELECT count(*) FROM found)
+"""
+
+RANGE_ENDED = """
 WITH found AS MATERIALIZED (
   SELECT parent_id, run, ordinal, created_at FROM delivery
   WHERE (status, key_id, created_at, parent_id, ordinal, run)
         > (%(status)s, %(key)s, %(created_at)s, %(parent_id)s, %(ordinal)s, %(run)s)
     AND (status, key_id, created_at) < (%(status)s, %(key)s, %(until)s)
+    AND status <> 'pending'
     AND coalesce(delivered_at < %(began)s, true)
   ORDER BY status, key_id, created_at, parent_id, ordinal, run
   LIMIT %(most)s
@@ -108,7 +140,7 @@ async def replay_range(
 
     A range of several statuses is gone through with pending first.
     """
-    await connection.execute(plans.PROBE)
+    await connection.execute(plans.PROBE_FIRST)
     place = after or first(wanted.since)
     named = {
         **place._asdict(),
@@ -118,7 +150,8 @@ async def replay_range(
         "began": wanted.began,
         "most": most,
     }
-    row = await (await connection.execute(RANGE, named)).fetchone()
+    statement = RANGE_PENDING if wanted.status == "pending" else RANGE_ENDED
+    row = await (await connection.execute(statement, named)).fetchone()
     if row is None:
         return Replayed(0, None)
     if row[0]:

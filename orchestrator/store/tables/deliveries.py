@@ -23,6 +23,9 @@ from sqlmodel import Field, SQLModel
 from admission.tables import moment
 from orchestrator.store.tables.storage import OUTBOX
 
+PLACE = ("key_id", "created_at", "parent_id", "ordinal", "run")
+"""Of a delivery in a list. Two indexes have it: a settle writes into the smaller one alone."""
+
 
 class Delivery(SQLModel, table=True):
     """An event to be told, written by the transaction that made it one: its key tells it once.
@@ -49,7 +52,17 @@ class Delivery(SQLModel, table=True):
             "due_at",
             postgresql_where=text("status = 'pending'"),
         ),
-        Index("delivery_listed", "status", "key_id", "created_at", "parent_id", "ordinal", "run"),
+        Index(
+            "delivery_waiting",
+            *PLACE,
+            postgresql_where=text("status = 'pending'"),
+        ),
+        Index(
+            "delivery_listed",
+            "status",
+            *PLACE,
+            postgresql_where=text("status <> 'pending'"),
+        ),
         {"postgresql_with": OUTBOX},
     )
 
