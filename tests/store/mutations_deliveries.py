@@ -25,7 +25,7 @@ DELIVERY = (
     Mutation(
         "tell: settle tells of children",
         SETTLE,
-        swap(("JOIN parent p ON p.id = e.parent_id AND p.tells & 1 = 1", "JOIN parent p ON false")),
+        swap(("  WHERE r.tells & 1 = 1\n", "  WHERE false\n")),
         (TOLD,),
     ),
     Mutation(
@@ -43,7 +43,12 @@ DELIVERY = (
     Mutation(
         "tell: of what an early end cancels",
         SETTLE,
-        swap(("UNION ALL SELECT parent_id, ordinal, state FROM stopped) AS e", ") AS e")),
+        swap(
+            (
+                "array_agg(ordinal) AS ordinals",
+                "array_agg(ordinal) FILTER (WHERE state <> 'canceled') AS ordinals",
+            )
+        ),
         (TOLD,),
     ),
     Mutation(
@@ -51,8 +56,8 @@ DELIVERY = (
         SETTLE,
         swap(
             (
-                "WHERE e.state IN ('completed', 'failed', 'canceled', 'expired')\n    AND EXISTS",
-                "WHERE EXISTS",
+                "WHERE state IN ('completed', 'failed', 'canceled', 'expired')\n  GROUP BY 1",
+                "GROUP BY 1",
             )
         ),
         (TOLD,),
