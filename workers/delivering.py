@@ -38,6 +38,9 @@ async def attempt(
     except SurfaceError as error:
         _told(letter, error.code)
         return _failed(letter, None, 0.0, chance()), False
+    except Exception:  # noqa: BLE001 - raised it would end the worker, and all that runs there
+        _log.exception("delivery.broken", delivery=ids.delivery_text(_event(letter)))
+        return _failed(letter, None, 0.0, chance()), None
     if 200 <= reply.status < 300:  # noqa: PLR2004 - HTTP's
         return _attempted(letter, "delivered", reply.status), True
     _told(letter, str(reply.status))
@@ -55,6 +58,7 @@ async def _post(
         body=letter.body,
         seconds=seconds,
         keep_bytes=KEPT_BYTES,
+        whole=False,
     )
 
 

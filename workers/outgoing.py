@@ -60,14 +60,23 @@ class Outgoing:
         self._known: LRUCache[str, URL] = LRUCache(_MOST_URLS)
 
     async def post(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, seconds: float, keep_bytes: int
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        seconds: float,
+        keep_bytes: int,
+        whole: bool = True,
     ) -> Reply:
         """The reply, whatever its status, within so many seconds in all; or `SurfaceError`.
 
-        No redirect is followed. Of a body longer than `keep_bytes` the rest is not read.
+        No redirect is followed. Of a body longer than `keep_bytes` the rest is not read. Unless the
+        reply is to be `whole` its status is enough, whatever becomes of its body.
         """
         checked = self._checked(url)
         session = self._session or self._opened()
+        told: Reply | None = None
         try:
             async with (
                 asyncio.timeout(seconds),
@@ -75,8 +84,12 @@ class Outgoing:
                     checked, headers=headers, data=_payload(body), allow_redirects=False
                 ) as response,
             ):
+                kept = _kept(response.headers)
+                told = Reply(status=response.status, headers=kept, body=b"", truncated=True)
                 return await _read(response, keep_bytes)
         except EXPECTED as error:
+            if told is not None and not whole:
+                return told
             raise _told(error) from None
 
     async def close(self) -> None:

@@ -60,7 +60,10 @@ async def _replayed(here: Services, key: Key, event: EventId) -> DeliveryRow | N
 
 @post("/v1/webhooks/deliveries/replay")
 async def replay_deliveries(request: AnyRequest) -> Reply:
-    """Have all deliveries of a time sent again, a batch at a time: 202 with how many there are."""
+    """Have all deliveries of a time sent again, a batch at a time: 202 with how many there are.
+
+    Of those there were when it was asked: what comes meanwhile is sent anyway.
+    """
     scope = request.scope
     body = await bodies.read(scope, request.receive)
     asked = records.read(ReplayRequest, scope, body, across)
@@ -71,7 +74,7 @@ async def replay_deliveries(request: AnyRequest) -> Reply:
         began = await steering.clock(connection)
     matched = 0
     for status in (asked.status,) if asked.status else STATUSES:
-        wanted = Range(key.id, status, asked.since, asked.until, began)
+        wanted = Range(key.id, status, asked.since, min(asked.until, began), began)
         matched += await _all(here, wanted)
     return document(Replayed(matched=matched), status=HTTPStatus.ACCEPTED)
 

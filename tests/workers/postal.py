@@ -118,12 +118,13 @@ class Office(NamedTuple):
         patience: float = 30,
         dies: bool = False,
         endpoints: Endpoints | None = None,
+        outgoing: Outgoing | None = None,
     ) -> AsyncIterator[Deliverer]:
         """A deliverer in its loop; at the end of the block what is under way is recorded.
 
         Unless it `dies` then, with all it had under way.
         """
-        stopping, outgoing = asyncio.Event(), Outgoing(allowed)
+        stopping, outgoing = asyncio.Event(), outgoing or Outgoing(allowed)
         pooled = pool_of(self.database, most=4, patience=patience)
         async with pooled as pool, asyncio.TaskGroup() as outer:
             recorder = Recorder(pool)

@@ -20,6 +20,7 @@ from tests.workers.database import away
 from tests.workers.postal import Office, Receiver
 from workers import retry
 from workers.endpoints import Endpoints
+from workers.outgoing import Outgoing
 
 pytestmark = pytest.mark.anyio
 SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()
@@ -187,6 +188,22 @@ async def test_one_that_never_ends_its_reply_is_tried_again(office, listen):
     await office.ended(cells(f"http://127.0.0.1:{await listen(drip)}/"))
     async with office.delivering(seconds=0.3):
         assert await office.recorded(attempts=1) == [FAILED]
+
+
+@pytest.mark.parametrize("body", [b"a", b""])
+async def test_a_status_of_2xx_acknowledges_whatever_becomes_of_the_body(office, listen, body):
+    """Cut off, or never sent: the receiver has said that it has it."""
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + body)
+        await writer.drain()
+        if not body:
+            await reader.read()
+
+    await office.ended(cells(f"http://127.0.0.1:{await listen(answer)}/"))
+    async with office.delivering(seconds=0.5):
+        assert await office.recorded(attempts=1) == [("delivered", 1, 200, True)]
 
 
 async def test_one_that_resets_is_tried_again(office, listen):
@@ -371,6 +388,18 @@ async def test_one_that_cannot_be_written_holds_up_no_other(office):
     async with office.delivering():
         found = await office.recorded(attempts=1)
     assert sorted(found) == [("delivered", 1, 204, True), FAILED]
+
+
+async def test_a_fault_of_ours_ends_one_attempt_and_nothing_else(office):
+    """Whatever is raised while it is sent: it is tried again, and what else runs goes on."""
+
+    class Broken(Outgoing):
+        async def post(self, *_args, **_named):
+            raise RuntimeError("out of something")
+
+    await office.ended(cells(await office.url()), cells=2)
+    async with office.delivering(outgoing=Broken(())):
+        assert await office.recorded(attempts=1) == [FAILED] * 2
 
 
 async def test_an_erased_parent_is_not_told_of(office):

@@ -1,6 +1,7 @@
 """The deliverer tells webhooks what ended."""
 
 import asyncio
+import random
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -128,7 +129,8 @@ class Deliverer:
         looks = [self._fresh.look, self._again.look]
         untried, tried = await deliveries.due(connection, looks)
         fresh, again = self._fresh.met(untried), self._again.met(tried)
-        wishes = (Wish(one.endpoint, one.key_id) for one in (*fresh, *again))
+        wishes = [Wish(one.endpoint, one.key_id) for one in (*fresh, *again)]
+        random.shuffle(wishes)  # among equals none is always first
         self._more = bool(fresh or again)
         places = Counter(dict(self._endpoints.allot(wishes, most=LARGEST_CLAIM)))
         old = _share(places, {one.endpoint for one in again}, {one.endpoint for one in fresh})
@@ -158,10 +160,15 @@ class Deliverer:
 
 
 def _share(places: Counter[int], again: set[int], fresh: set[int]) -> Counter[int]:
-    """The places for what was attempted before: all of an endpoint's, or half of both kinds."""
+    """The places for what was attempted before: all of an endpoint's, or half of both kinds.
+
+    The odd one goes to either by chance.
+    """
     return Counter(
         {
-            endpoint: (places[endpoint] + 1) // 2 if endpoint in fresh else places[endpoint]
+            endpoint: (places[endpoint] + random.getrandbits(1)) // 2
+            if endpoint in fresh
+            else places[endpoint]
             for endpoint in again
         }
     )

@@ -31,8 +31,8 @@ FIXED = {
 # among these outcomes whose fence holds, seen under their lock; in the same statement its other
 # children are canceled, or told to stop.
 #
-# What ends is told to its parent's webhook, if it has one: in the outbox by the same statement, from
-# what the roll-up of its parent was made of. Whoever has none pays for nothing but two arrays.
+# What ends is told to its parent's webhook, if it has one: in the outbox by the same statement,
+# from what the roll-up of its parent was made of. Whoever has none pays for nothing but two arrays.
 #
 # Lanes are locked by id, after parents and children and before any counter, and only when there is
 # something to write: a failure or an end to failures, an upstream that throttles or no longer does.
