@@ -87,7 +87,7 @@ class Letters:
         signers = [self._signer(secret) for secret in secrets]
         known = [signer for signer in signers if signer is not None]
         return Letter(
-            claimed,
+            claimed._replace(child=None),  # what it captured is in the body now
             webhook.url,
             self._body(claimed, sender),
             known if len(known) == len(signers) else None,

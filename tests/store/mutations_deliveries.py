@@ -164,13 +164,13 @@ DELIVERY = (
     Mutation(
         "deliveries: a key replays its own",
         REPLAY,
-        swap((' AND key_id = %(key)s\n"', '\n"')),
+        swap(("d.key_id = %(key)s AND ", "")),
         (DELIVERIES,),
     ),
     Mutation(
         "deliveries: a range does not send a third time",
         REPLAY,
-        swap(("    AND coalesce(delivered_at < %(began)s, true)\n", "")),
+        swap(("  AND coalesce(delivered_at < %(began)s, true)\n", "")),
         (DELIVERIES,),
     ),
     Mutation(

@@ -14,7 +14,9 @@ from orchestrator.store.deliveries.counting import COUNT
 from orchestrator.store.deliveries.keeping import FORGET, KEEP
 from orchestrator.store.deliveries.listing import ENDED, ONE, PENDING
 from orchestrator.store.deliveries.record import RECORD
-from orchestrator.store.deliveries.replay import RANGE_ENDED, RANGE_PENDING, REPLAY
+from orchestrator.store.deliveries.replay import ENDED as ENDED_OF
+from orchestrator.store.deliveries.replay import PENDING as PENDING_OF
+from orchestrator.store.deliveries.replay import REPLAY
 from orchestrator.store.deliveries.tell import TELL
 from tests.store import planners
 from tests.store.explained import Explained, Statement
@@ -33,9 +35,9 @@ STATEMENTS = {
         Statement("list_pending", PENDING, plans.PROBE_FIRST),
         Statement("list_ended", ENDED, plans.PROBE_FIRST),
         Statement("one", ONE, None),
-        Statement("replay", REPLAY, None),
-        Statement("range_pending", RANGE_PENDING, plans.PROBE_FIRST),
-        Statement("range_ended", RANGE_ENDED, plans.PROBE_FIRST),
+        Statement("replay", REPLAY, plans.PROBE_FIRST),
+        Statement("range_pending", PENDING_OF, plans.PROBE_FIRST),
+        Statement("range_ended", ENDED_OF, plans.PROBE_FIRST),
         Statement("tell", TELL, plans.PROBE),
         Statement("tell_cell", TELL, plans.PROBE),
         Statement("many", parents.MANY, None),
@@ -102,7 +104,11 @@ def arguments(session: psycopg.Connection) -> Mapping[str, Mapping[str, Any]]:
         "list_pending": listed,
         "list_ended": {**listed, "statuses": ["delivered", "dead"]},
         "one": event,
-        "replay": event,
+        "replay": {
+            **dict(zip(("parents", "runs", "ordinals"), columns, strict=True)),
+            "key": 9,
+            "status": None,
+        },
         "range_pending": {**ranged, "status": "pending"},
         "range_ended": {**ranged, "status": "delivered", "began": "now"},
         "tell": {"parents": some, **tell},
@@ -136,8 +142,8 @@ INDEXES = {
     "list_ended": {"delivery_listed", "parent_pkey"},
     "one": {"delivery_pkey", "parent_pkey"},
     "replay": {"delivery_pkey"},
-    "range_pending": {"delivery_waiting", "delivery_pkey"},
-    "range_ended": {"delivery_listed", "delivery_pkey"},
+    "range_pending": {"delivery_waiting"},
+    "range_ended": {"delivery_listed"},
     "tell": {"parent_pkey", "child_pkey"},
     "tell_cell": {"parent_pkey", "child_pkey"},
     "many": {"parent_pkey"},
@@ -164,8 +170,9 @@ BOUNDS = {
     ("list_pending", "delivery"): PAGE,
     ("list_ended", "delivery"): 2 * PAGE,
     ("list_ended", "parent"): 2 * PAGE,
-    ("range_pending", "delivery"): 3 * PAGE,
-    ("range_ended", "delivery"): 3 * PAGE,
+    ("range_pending", "delivery"): PAGE,
+    ("range_ended", "delivery"): PAGE,
+    ("replay", "delivery"): 3 * BATCH,
     ("tell", "child"): 50 * 5,
     ("tell_cell", "child"): 5,
     ("many", "parent"): 50,

@@ -1,10 +1,12 @@
 """Replaying: a delivery is sent again, its event and its schedule from the beginning."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection
+from psycopg.rows import class_row
 
 from orchestrator import notify
 from orchestrator.domain.ids import EventId
@@ -14,11 +16,23 @@ from orchestrator.store.deliveries.record import Status
 MOST = 1_000
 """Deliveries replayed in one transaction of many."""
 
+# `status` None: whatever it is.
 REPLAY = """
-UPDATE delivery
+WITH locked AS MATERIALIZED (
+  SELECT d.parent_id, d.run, d.ordinal
+  FROM unnest(%(parents)b::uuid[], %(runs)b::int4[], %(ordinals)b::int2[])
+    AS asked (parent_id, run, ordinal)
+  JOIN delivery d ON d.parent_id = asked.parent_id AND d.run = asked.run
+                 AND d.ordinal = asked.ordinal
+  ORDER BY d.parent_id, d.run, d.ordinal
+  FOR NO KEY UPDATE OF d
+)
+UPDATE delivery d
 SET status = 'pending', again = false, attempts = 0, claim = NULL, delivered_at = NULL,
     due_at = now()
-WHERE parent_id = %(parent)s AND run = %(run)s AND ordinal = %(ordinal)s AND key_id = %(key)s
+FROM locked l
+WHERE d.parent_id = l.parent_id AND d.run = l.run AND d.ordinal = l.ordinal
+  AND d.key_id = %(key)s AND lower(d.status) = coalesce(%(status)s, lower(d.status))
 """
 
 
@@ -27,75 +41,51 @@ async def replay(connection: AsyncConnection, *, key_id: int, event: EventId) ->
 
     Whoever attempts it at the moment comes too late to record it.
     """
-    cursor = await connection.execute(REPLAY, {**event._asdict(), "key": key_id})
-    if cursor.rowcount:
+    await connection.execute(plans.PROBE)
+    return await _replay(connection, key_id, [event]) > 0
+
+
+async def _replay(
+    connection: AsyncConnection,
+    key_id: int,
+    events: Sequence[EventId],
+    status: Status | None = None,
+) -> int:
+    """How many of these are sent again: the key's, of this status if any is asked for."""
+    named = {
+        "key": key_id,
+        "status": status,
+        "parents": [event.parent for event in events],
+        "runs": [event.run for event in events],
+        "ordinals": [event.ordinal for event in events],
+    }
+    replayed = (await connection.execute(REPLAY, named)).rowcount
+    if replayed:
         await connection.execute(notify.NOTIFY, {"channel": notify.TOLD})
-    return bool(cursor.rowcount)
+    return replayed
 
 
-# In the order of their index, so that a batch goes on where the one before ended. What came home
-# since the call began is not sent a third time.
-RANGE_PENDING = """
-WITH found AS MATERIALIZED (
-  SELECT parent_id, run, ordinal, created_at FROM delivery
-  WHERE (key_id, created_at, parent_id, ordinal, run)
-        > (%(key)s, %(created_at)s, %(parent_id)s, %(ordinal)s, %(run)s)
-    AND (key_id, created_at) < (%(key)s, %(until)s)
-    AND status = 'pending'
-  ORDER BY key_id, created_at, parent_id, ordinal, run
-  LIMIT %(most)s
-), locked AS MATERIALIZED (
-  SELECT d.parent_id, d.run, d.ordinal
-  FROM found f
-  JOIN delivery d ON d.parent_id = f.parent_id AND d.run = f.run AND d.ordinal = f.ordinal
-  ORDER BY d.parent_id, d.run, d.ordinal
-  FOR NO KEY UPDATE OF d
-), replayed AS (
-  UPDATE delivery d
-  SET status = 'pending', again = false, attempts = 0, claim = NULL, delivered_at = NULL,
-      due_at = now()
-  FROM locked l
-  WHERE d.parent_id = l.parent_id AND d.run = l.run AND d.ordinal = l.ordinal
-    AND lower(d.status) = %(status)s
-  RETURNING 1
-), last AS (
-  SELECT created_at, parent_id, ordinal, run, row_number() OVER () AS n FROM found
-)
-SELECT (SELECT count(*) FROM replayed)::int, created_at, parent_id, ordinal, run
-FROM last
-WHERE n = (SELECT count(*) FROM found)
+# In the order of their index, so that a batch goes on where the one before ended.
+PENDING = """
+SELECT created_at, parent_id, ordinal, run FROM delivery
+WHERE (key_id, created_at, parent_id, ordinal, run)
+      > (%(key)s, %(created_at)s, %(parent_id)s, %(ordinal)s, %(run)s)
+  AND (key_id, created_at) < (%(key)s, %(until)s)
+  AND status = 'pending'
+ORDER BY key_id, created_at, parent_id, ordinal, run
+LIMIT %(most)s
 """
 
-RANGE_ENDED = """
-WITH found AS MATERIALIZED (
-  SELECT parent_id, run, ordinal, created_at FROM delivery
-  WHERE (status, key_id, created_at, parent_id, ordinal, run)
-        > (%(status)s, %(key)s, %(created_at)s, %(parent_id)s, %(ordinal)s, %(run)s)
-    AND (status, key_id, created_at) < (%(status)s, %(key)s, %(until)s)
-    AND status <> 'pending'
-    AND coalesce(delivered_at < %(began)s, true)
-  ORDER BY status, key_id, created_at, parent_id, ordinal, run
-  LIMIT %(most)s
-), locked AS MATERIALIZED (
-  SELECT d.parent_id, d.run, d.ordinal
-  FROM found f
-  JOIN delivery d ON d.parent_id = f.parent_id AND d.run = f.run AND d.ordinal = f.ordinal
-  ORDER BY d.parent_id, d.run, d.ordinal
-  FOR NO KEY UPDATE OF d
-), replayed AS (
-  UPDATE delivery d
-  SET status = 'pending', again = false, attempts = 0, claim = NULL, delivered_at = NULL,
-      due_at = now()
-  FROM locked l
-  WHERE d.parent_id = l.parent_id AND d.run = l.run AND d.ordinal = l.ordinal
-    AND lower(d.status) = %(status)s
-  RETURNING 1
-), last AS (
-  SELECT created_at, parent_id, ordinal, run, row_number() OVER () AS n FROM found
-)
-SELECT (SELECT count(*) FROM replayed)::int, created_at, parent_id, ordinal, run
-FROM last
-WHERE n = (SELECT count(*) FROM found)
+# What came home since the call began is not sent a third time.
+ENDED = """
+SELECT created_at, parent_id, ordinal, run FROM delivery
+WHERE (status, key_id, created_at, parent_id, ordinal, run)
+      > (%(status)s, %(key)s, %(created_at)s, %(parent_id)s, %(ordinal)s, %(run)s)
+  AND (status, key_id, created_at) < (%(status)s, %(key)s, %(until)s)
+  AND status <> 'pending'
+  AND coalesce(delivered_at < %(began)s, true)
+ORDER BY status, key_id, created_at, parent_id, ordinal, run
+LIMIT %(most)s
 """
 
 
@@ -150,10 +140,10 @@ async def replay_range(
         "began": wanted.began,
         "most": most,
     }
-    statement = RANGE_PENDING if wanted.status == "pending" else RANGE_ENDED
-    row = await (await connection.execute(statement, named)).fetchone()
-    if row is None:
+    statement = PENDING if wanted.status == "pending" else ENDED
+    cursor = connection.cursor(row_factory=class_row(Place))
+    places = await (await cursor.execute(statement, named)).fetchall()
+    if not places:
         return Replayed(0, None)
-    if row[0]:
-        await connection.execute(notify.NOTIFY, {"channel": notify.TOLD})
-    return Replayed(row[0], Place(*row[1:]))
+    events = [EventId(place.parent_id, place.ordinal, place.run) for place in places]
+    return Replayed(await _replay(connection, wanted.key_id, events, wanted.status), places[-1])
