@@ -99,7 +99,8 @@ def read_delivery(delivery: str) -> EventId | None:
     raw = base64.b32hexdecode(delivery[len(DELIVERY) :].upper() + "====")
     parts = uuid.UUID(bytes=raw[:16]), int.from_bytes(raw[16:18]), int.from_bytes(raw[18:])
     event = EventId(*parts)
-    return event if delivery_text(event) == delivery else None  # spare bits, as in `_uuid`
+    stored = event.ordinal < 1 << 15 and event.run < 1 << 31  # both have a sign there
+    return event if stored and delivery_text(event) == delivery else None  # spare bits: `_uuid`
 
 
 def read(job: str) -> ParentId | ChildId | None:
