@@ -2,12 +2,13 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.endpoints import FIRST, MOST, Endpoints, Wish
 
-PLACES, WARD = 40, 10
+PLACES, WARD = 64, 20
 
 
 def endpoints(**named):
@@ -57,14 +58,54 @@ def test_one_that_fails_is_asked_less_and_less_but_always_something():
         assert dict(now) == {1: left}, left
 
 
-def test_dead_endpoints_share_the_ward_and_leave_the_rest_to_the_sound():
-    """However many there are, and however long each takes to be silent."""
+def ail(ends: Endpoints, wish: Wish) -> None:
+    """One of its deliveries failed."""
+    ends.began(*wish)
+    ends.ended(wish.endpoint, acknowledged=False)
+
+
+def test_dead_endpoints_share_a_ward_and_leave_the_rest_to_the_others():
+    """However many failed, and however long each takes to be silent."""
     ends = endpoints()
     heal(ends, Wish(99, 99), 100)
     dead = [Wish(n, n) for n in range(50)]
+    for wish in dead:
+        ail(ends, wish)
     assert begin(ends, dead).total() == WARD
     assert begin(ends, dead) == {}
-    assert begin(ends, [*dead, Wish(99, 99)]) == {99: PLACES - WARD}
+    assert begin(ends, [*dead, Wish(98, 98)]) == {98: FIRST}
+    assert begin(ends, [*dead, Wish(99, 99)]) == {99: PLACES - WARD - FIRST}
+
+
+def test_those_nobody_has_heard_from_share_a_ward_of_their_own():
+    """Silent ones may be as many as they like: the sound have the rest."""
+    ends = endpoints()
+    heal(ends, Wish(99, 99), 100)
+    silent = [Wish(n, n) for n in range(50)]
+    assert begin(ends, silent).total() == WARD
+    assert begin(ends, silent) == {}
+    assert begin(ends, [*silent, Wish(99, 99)]) == {99: PLACES - WARD}
+
+
+@pytest.mark.parametrize("heard", [False, True], ids=["silent", "failed"])
+def test_a_key_has_half_a_ward_at_most(heard):
+    """However many of its endpoints are silent or dead, those of another key have the rest."""
+    ends = endpoints()
+    sick = [Wish(n, n // 50) for n in range(100)]
+    for wish in sick if heard else ():
+        ail(ends, wish)
+    of_one, of_other = sick[:50], sick[50:]
+    assert begin(ends, of_one).total() == WARD // 2
+    assert begin(ends, [*of_one, *of_other]).keys() <= {wish.endpoint for wish in of_other}
+    assert ends.free == PLACES - WARD
+
+
+def test_a_new_endpoint_has_room_beside_new_ones_that_are_silent():
+    """Of its own key, too: where there are many each has one place, not a few."""
+    ends = endpoints()
+    silent = [Wish(n, 1) for n in range(WARD // 2 - 1)]
+    assert begin(ends, silent) == dict.fromkeys(range(WARD // 2 - 1), 1)
+    assert begin(ends, [*silent, Wish(98, 1), Wish(99, 2)]) == {98: 1, 99: 1}
 
 
 def test_a_delivery_that_was_never_sent_says_nothing_of_its_endpoint():
@@ -123,7 +164,7 @@ def test_only_so_many_are_remembered_and_none_that_is_busy_is_forgotten():
     st.integers(1, PLACES),
 )
 def test_what_is_counted_is_what_is_under_way(ends_so, most):
-    """After any history places, ward and shares are those of a recount."""
+    """After any history places, wards and shares are those of a recount."""
     ends = endpoints()
     running: Counter[int] = Counter()
     sound: dict[int, bool] = {}
@@ -136,6 +177,6 @@ def test_what_is_counted_is_what_is_under_way(ends_so, most):
             if acknowledged is not None:
                 sound[endpoint] = acknowledged
         assert ends.free == PLACES - running.total()
-    ailing = sum(n for endpoint, n in running.items() if not sound.get(endpoint))
+    unheard = sum(n for endpoint, n in running.items() if endpoint not in sound)
     fresh = begin(ends, [Wish(n, n) for n in range(100, 200)], most=most)
-    assert fresh.total() == max(0, min(most, PLACES - running.total(), WARD - ailing))
+    assert fresh.total() == max(0, min(most, PLACES - running.total(), WARD - unheard))
