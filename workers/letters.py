@@ -6,11 +6,13 @@ from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
 import structlog
 from cachetools import LRUCache
 from psycopg import AsyncConnection
 
 from orchestrator.domain import deliveries as documents
+from orchestrator.domain import ids, plan
 from orchestrator.domain.deliveries import Occasion
 from orchestrator.domain.ids import EventId
 from orchestrator.domain.plan import Cell
@@ -22,7 +24,9 @@ from orchestrator.store.deliveries import ClaimedDelivery
 from orchestrator.surfaces import SurfaceDescriptor
 from workers.signing import Signer
 
-REMEMBERED_PARENTS = 2_000
+REMEMBERED_BYTES = 16 * 1024 * 1024
+"""Of parents, as `_Sender.size` has it: ten thousand ordinary ones."""
+CELL_BYTES = 100
 REMEMBERED_SECRETS = 2_000
 SURFACES_SECONDS = 10.0
 _log = structlog.get_logger()
@@ -44,13 +48,20 @@ class _Sender(NamedTuple):
     webhook: Webhook
     cells: tuple[Cell, ...]
 
+    @property
+    def size(self) -> int:
+        """About how many bytes of JSON it would be."""
+        return len(plan.encode(self.row.plan)) + CELL_BYTES * len(self.cells)
+
 
 class Letters:
     """Writes letters. What it reads is remembered: parents that were, secrets that were opened."""
 
     def __init__(self, sealer: Sealer | None) -> None:
         self._sealer = sealer
-        self._senders: LRUCache[UUID, _Sender] = LRUCache(REMEMBERED_PARENTS)
+        self._senders: LRUCache[UUID, _Sender] = LRUCache(
+            REMEMBERED_BYTES, getsizeof=lambda sender: sender.size
+        )
         self._signers: LRUCache[str, Signer | None] = LRUCache(REMEMBERED_SECRETS)
         self._surfaces: Mapping[str, SurfaceDescriptor] = {}
         self._read_at = -SURFACES_SECONDS
@@ -58,26 +69,23 @@ class Letters:
     async def write(
         self, connection: AsyncConnection, claimed: Collection[ClaimedDelivery]
     ) -> list[Letter]:
-        """A letter for each, but for those whose parent was erased meanwhile."""
+        """A letter for each; one whose parent is gone or cannot be read is not to be sent."""
         senders = await self._read_senders(connection, {one.parent_id for one in claimed})
         keyed = {row.key_id for row, webhook, _ in senders.values() if webhook.sealed is None}
         sealed = await webhook_secrets.sealed(connection, keyed) if keyed else {}
         await self._read_surfaces(connection)
-        return [
-            self._safely(one, sender, sealed)
-            for one in claimed
-            if (sender := senders.get(one.parent_id)) is not None
-        ]
+        return [self._safely(one, senders.get(one.parent_id), sealed) for one in claimed]
 
     def _safely(
-        self, claimed: ClaimedDelivery, sender: _Sender, sealed: Mapping[int, Sequence[str]]
+        self, claimed: ClaimedDelivery, sender: _Sender | None, sealed: Mapping[int, Sequence[str]]
     ) -> Letter:
         """One that cannot be written must not hold up the others."""
-        try:
-            return self._letter(claimed, sender, sealed)
-        except Exception:  # noqa: BLE001 - logged whole, and tried again by the schedule
-            _log.exception("delivery.unwritable")
-            return Letter(claimed, sender.webhook.url, b"", None)
+        if sender is not None:
+            try:
+                return self._letter(claimed, sender, sealed)
+            except Exception:  # noqa: BLE001 - logged whole, and tried again by the schedule
+                _log.exception("delivery.unwritable")
+        return Letter(claimed._replace(child=None), "", b"", None)
 
     def _letter(
         self, claimed: ClaimedDelivery, sender: _Sender, sealed: Mapping[int, Sequence[str]]
@@ -120,7 +128,7 @@ class Letters:
     ) -> dict[UUID, _Sender]:
         found = {parent: self._senders[parent] for parent in wanted if parent in self._senders}
         if unknown := wanted - found.keys():
-            for parent, row in (await parents.many(connection, unknown)).items():
+            for parent, row in (await _readable(connection, unknown)).items():
                 if (webhook := row.plan.webhook) is not None:
                     found[parent] = _Sender(row, webhook, tuple(row.plan.cells()))
             self._senders.update(found)
@@ -132,3 +140,15 @@ class Letters:
             described = await surfaces.all_surfaces(connection)
             self._surfaces = {surface.name: surface for surface in described}
             self._read_at = time.monotonic()
+
+
+async def _readable(connection: AsyncConnection, wanted: set[UUID]) -> dict[UUID, ParentRow]:
+    """These parents, but for those whose plan cannot be read: by a later version, perhaps."""
+    try:
+        return await parents.many(connection, wanted)
+    except msgspec.DecodeError:
+        if len(wanted) == 1:
+            _log.exception("delivery.parent_unreadable", parent=ids.text(*wanted))
+            return {}
+    each = [await _readable(connection, {parent}) for parent in wanted]
+    return {parent: row for some in each for parent, row in some.items()}

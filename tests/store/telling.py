@@ -83,11 +83,16 @@ async def due(
 
 
 async def claim(
-    connection: AsyncConnection, to: int, *, most: int = 100, again: bool = False
+    connection: AsyncConnection,
+    to: int,
+    *,
+    most: int = 100,
+    again: bool = False,
+    most_bytes: int = 1_000_000,
 ) -> list[ClaimedDelivery]:
     """What is due for this endpoint."""
-    orders = [Order(to, again, most)]
-    return await deliveries.claim(connection, orders, token=secrets.randbits(62))
+    orders, token = [Order(to, again, most)], secrets.randbits(62)
+    return await deliveries.claim(connection, orders, token=token, most_bytes=most_bytes)
 
 
 async def record(

@@ -291,13 +291,26 @@ async def test_claims_pass_over_what_is_being_changed(connection, connect, owner
         lock = "SELECT 1 FROM delivery WHERE parent_id = %s FOR UPDATE"
         await other.execute(lock, [first])
         orders = [Order(endpoint(owner), again=False, most=9)]
-        (one,) = await deliveries.claim(connection, orders, token=1)
+        (one,) = await deliveries.claim(connection, orders, token=1, most_bytes=1)
         assert one.parent_id == second
+
+
+async def test_a_claim_brings_so_many_bytes_of_captures(connection, owner, lane):
+    """And one capture beyond, however large, so that each is brought at last."""
+    await ended(connection, owner, lane, n=7)
+    await connection.execute("UPDATE child SET result = to_json(repeat('x', 998))")
+    to, taken = endpoint(owner), []
+    for brought in (3, 1, 3):
+        some = await claim(connection, to, most_bytes=3_000 if brought > 1 else 1)
+        assert [len(one.child.capture) for one in some] == [1_000] * brought
+        taken += map(event, some)
+    assert await claim(connection, to) == []
+    assert len(set(taken)) == 7
 
 
 async def test_nothing_ordered_claims_nothing(connection):
     """Nor does nothing attempted record anything."""
-    assert await deliveries.claim(connection, [], token=1) == []
+    assert await deliveries.claim(connection, [], token=1, most_bytes=1) == []
     assert await deliveries.record(connection, []) == 0
 
 

@@ -90,6 +90,7 @@ def arguments(session: psycopg.Connection) -> Mapping[str, Mapping[str, Any]]:
             "counts": [CLAIMED] * 4,
             "token": 1,
             "lease": 30.0,
+            "bytes": 1_000_000,
         },
         "record": {
             **dict(zip(("parents", "runs", "ordinals"), columns, strict=True)),

@@ -119,6 +119,7 @@ class Office(NamedTuple):
         dies: bool = False,
         endpoints: Endpoints | None = None,
         outgoing: Outgoing | None = None,
+        letters: Letters | None = None,
     ) -> AsyncIterator[Deliverer]:
         """A deliverer in its loop; at the end of the block what is under way is recorded.
 
@@ -132,7 +133,7 @@ class Office(NamedTuple):
             async with asyncio.TaskGroup() as tasks:
                 deliverer = Deliverer(
                     pool,
-                    letters=Letters(sealer),
+                    letters=letters or Letters(sealer),
                     outgoing=outgoing,
                     recorder=recorder,
                     tasks=tasks,

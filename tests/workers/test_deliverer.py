@@ -20,7 +20,9 @@ from tests.workers.database import away
 from tests.workers.postal import Office, Receiver
 from workers import retry
 from workers.endpoints import Endpoints
+from workers.letters import Letters
 from workers.outgoing import Outgoing
+from workers.roles import deliverer as roles_deliverer
 
 pytestmark = pytest.mark.anyio
 SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()
@@ -392,6 +394,54 @@ async def test_one_that_cannot_be_written_holds_up_no_other(office):
     async with office.delivering():
         found = await office.recorded(attempts=1)
     assert sorted(found) == [("delivered", 1, 204, True), FAILED]
+
+
+async def test_a_parent_nobody_can_read_holds_up_no_other(office):
+    """One of a later version, perhaps: its event is tried again, the others go out."""
+    url = await office.url()
+    parent = await office.ended(cells(url))
+    await office.ended(cells(url), cells=2)
+    await office.connection.execute("UPDATE parent SET payload = '7' WHERE id = %s", [parent])
+    async with office.delivering():
+        found = await office.recorded(attempts=1)
+    assert sorted(found) == [("delivered", 1, 204, True)] * 2 + [FAILED]
+
+
+async def test_what_cannot_be_read_just_now_was_not_attempted(office):
+    """A claim whose letters fail to be written is none: its deliveries are due as before."""
+
+    class Away(Letters):
+        failures = 2
+
+        async def write(self, connection, claimed):
+            if claimed and self.failures:
+                self.failures -= 1
+                await connection.execute("SELECT nothing FROM nowhere")
+            return await super().write(connection, claimed)
+
+    await office.ended(cells(await office.url()), cells=3)
+    async with office.delivering(letters=Away(None)):
+        assert await office.recorded(attempts=1) == [("delivered", 1, 204, True)] * 3
+
+
+async def test_however_much_is_under_way_all_is_delivered(office, monkeypatch):
+    """Past so many bytes nothing is claimed until some are sent."""
+    monkeypatch.setattr(roles_deliverer, "MOST_BYTES", 1)
+    monkeypatch.setattr(roles_deliverer, "LARGEST_CLAIM_BYTES", 1)
+    under_way, most = 0, 0
+
+    async def act() -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+
+    office.receiver.act = act
+    await office.ended(cells(await office.url()), cells=20)
+    async with office.delivering():
+        assert await office.recorded(attempts=1) == [("delivered", 1, 204, True)] * 20
+    assert most == 1
 
 
 async def test_a_fault_of_ours_ends_one_attempt_and_nothing_else(office):

@@ -22,6 +22,10 @@ from workers.signals import Signal
 LOOK = 500
 """Endpoints looked at in a step, of those attempted before and of the others."""
 LARGEST_CLAIM = 200
+LARGEST_CLAIM_BYTES = 32 * 1024 * 1024
+"""Of captures as they are stored, in a claim of more than one."""
+MOST_BYTES = 128 * 1024 * 1024
+"""Of bodies under way, before nothing more is claimed."""
 GATHER_SECONDS = 0.01
 """How long it waits for more places while there is something due, before it claims for a few."""
 SHORTEST_SECONDS = 0.05
@@ -95,6 +99,7 @@ class Deliverer:
         self._seconds = seconds
         self._fresh, self._again = _Walk(again=False), _Walk(again=True)
         self._sending: set[asyncio.Task[None]] = set()
+        self._bytes = 0
         self._more = False
 
     @property
@@ -114,18 +119,20 @@ class Deliverer:
         """
         if self._more:
             await asyncio.sleep(GATHER_SECONDS)
-        if not self._endpoints.free or not self._may_start():
+        if not self._endpoints.free or self._bytes >= MOST_BYTES or not self._may_start():
             return POLL_SECONDS
         async with self._pool.connection() as connection:
-            claimed = await self._claim(connection)
-        if claimed or self._fresh.midway:
+            letters = await self._claim(connection)
+        for letter in letters:
+            self._start(letter)
+        if letters or self._fresh.midway:
             return 0.0
         if self._again.midway:
             return SHORTEST_SECONDS
         return max(SHORTEST_SECONDS, min(self._fresh.nearest, self._again.nearest))
 
-    async def _claim(self, connection: AsyncConnection) -> bool:
-        """Send what a claim brings; False when it brought nothing."""
+    async def _claim(self, connection: AsyncConnection) -> list[Letter]:
+        """What a claim brings, ready to be sent; if it cannot be read nothing was claimed."""
         looks = [self._fresh.look, self._again.look]
         untried, tried = await deliveries.due(connection, looks)
         fresh, again = self._fresh.met(untried), self._again.met(tried)
@@ -135,12 +142,14 @@ class Deliverer:
         places = Counter(dict(self._endpoints.allot(wishes, most=LARGEST_CLAIM)))
         old = _share(places, {one.endpoint for one in again}, {one.endpoint for one in fresh})
         orders = [*self._fresh.orders(fresh, places - old), *self._again.orders(again, old)]
-        claimed = await deliveries.claim(connection, orders, token=secrets.randbits(62))
-        for letter in await self._letters.write(connection, claimed):
-            self._start(letter)
-        return bool(claimed)
+        async with connection.transaction():
+            claimed = await deliveries.claim(
+                connection, orders, token=secrets.randbits(62), most_bytes=LARGEST_CLAIM_BYTES
+            )
+            return await self._letters.write(connection, claimed)
 
     def _start(self, letter: Letter) -> None:
+        self._bytes += len(letter.body)
         self._endpoints.began(letter.claimed.endpoint, letter.claimed.key_id)
         task = self._tasks.create_task(self._send(letter), name="delivery")
         self._sending.add(task)
@@ -154,6 +163,7 @@ class Deliverer:
             )
             self._recorder.put(attempted)
         finally:
+            self._bytes -= len(letter.body)
             self._endpoints.ended(letter.claimed.endpoint, acknowledged=acknowledged)
             if self._more:
                 self.wake.set()

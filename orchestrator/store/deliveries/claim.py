@@ -116,11 +116,20 @@ WITH wanted AS (
     ORDER BY again, endpoint, due_at
     LIMIT w.n
     FOR NO KEY UPDATE SKIP LOCKED) AS d
+), fitting AS MATERIALIZED (
+  SELECT parent_id, run, ordinal
+  FROM (
+    SELECT p.*, sum(octet_length(c.result::text)) OVER (
+             ORDER BY p.parent_id, p.run, p.ordinal
+             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM picked p
+    LEFT JOIN child c ON c.parent_id = p.parent_id AND c.ordinal = p.ordinal) AS p
+  WHERE coalesce(before, 0) < %(bytes)s
 ), claimed AS (
   UPDATE delivery d
   SET again = true, attempts = d.attempts + 1, claim = %(token)s,
       due_at = now() + %(lease)s * interval '1 second'
-  FROM picked p
+  FROM fitting p
   WHERE d.parent_id = p.parent_id AND d.run = p.run AND d.ordinal = p.ordinal
   RETURNING d.parent_id, d.run, d.ordinal, d.claim, d.attempts AS attempt, d.key_id, d.endpoint,
             d.state, d.created_at, d.counts, d.cell
@@ -143,10 +152,11 @@ LEFT JOIN child c ON c.parent_id = d.parent_id AND c.ordinal = d.ordinal AND d.c
 
 
 async def claim(
-    connection: AsyncConnection, orders: Collection[Order], *, token: int
+    connection: AsyncConnection, orders: Collection[Order], *, token: int, most_bytes: int
 ) -> list[ClaimedDelivery]:
     """Take what is due of these orders for `LEASE_SECONDS`.
 
+    Of captures it brings `most_bytes` and no more than one beyond; the rest stays due.
     Not flushed to disk: of a claim that a crash forgets each delivery is attempted again.
     """
     if not orders:
@@ -157,6 +167,7 @@ async def claim(
         "counts": [order.most for order in orders],
         "token": token,
         "lease": LEASE_SECONDS,
+        "bytes": most_bytes,
     }
     async with connection.pipeline(), connection.transaction():
         await connection.execute(UNFLUSHED)
