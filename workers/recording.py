@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
@@ -11,6 +12,8 @@ from orchestrator.store.deliveries import Attempted
 from workers import holding
 
 LARGEST_FLUSH = 400
+REFUSED = (psycopg.DataError, psycopg.IntegrityError)
+"""What is the attempt's fault; whatever else the database raises passes."""
 _log = structlog.get_logger()
 
 
@@ -38,6 +41,18 @@ class Recorder:
         return [None] * len(attempts)
 
     async def _record(self, attempts: Sequence[Attempted]) -> None:
-        async with self._pool.connection() as connection:
-            held = await deliveries.record(connection, attempts)
-        _log.debug("deliveries.recorded", deliveries=held, stale=len(attempts) - held)
+        """One statement for all; one that cannot be stored must not hold up the others.
+
+        What is not recorded is attempted again when its claim runs out.
+        """
+        try:
+            async with self._pool.connection() as connection:
+                held = await deliveries.record(connection, attempts)
+        except REFUSED:
+            _log.exception("delivery.refused", deliveries=len(attempts))
+            if len(attempts) > 1:
+                middle = len(attempts) // 2
+                await self._record(attempts[:middle])
+                await self._record(attempts[middle:])
+        else:
+            _log.debug("deliveries.recorded", deliveries=held, stale=len(attempts) - held)

@@ -1,6 +1,7 @@
 """Deliveries a second from one worker: to a fast receiver, beside dead ones, to a slow one."""
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from orchestrator.domain import webhooks
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
 from orchestrator.domain.webhooks import Webhook
+from orchestrator.sealing import Sealer
 from tests.bench import stack
 from tests.bench.report import Row
 from tests.bench.stack import Stack
@@ -22,6 +24,7 @@ from workers.endpoints import MOST
 CELLS = 20
 KEYS = 10
 SLOW_SECONDS = 0.1
+SECRET_KEY = secrets.token_hex(32)
 CAPTURE = (
     '{"answer": {"text": "' + "Most testers name the same three shoes. " * 15 + '"},'
     ' "evidence": {"sources": []}, "provenance": {"adapter": "simulator"}}'
@@ -49,7 +52,7 @@ SELECT count(*) = 0 FROM delivery WHERE endpoint = %s AND status <> 'delivered'
 
 
 def run(scale: float) -> list[Row]:
-    """Events of ~1 KB, each signed by nobody, delivered and recorded."""
+    """Events of ~1 KB, each signed twice with the secret of its request, delivered and recorded."""
     parents = max(10, int(1_000 * scale))
     alone = _deliver(parents)
     beside = _deliver(parents, dead=KEYS)
@@ -65,7 +68,7 @@ def run(scale: float) -> list[Row]:
 
 def _deliver(parents: int, *, dead: int = 0, seconds: float = 0.0) -> float:
     """Events a second, from the start of the first to the last of one endpoint."""
-    os.environ["PARALLAX_ALLOW_NETWORKS"] = "127.0.0.0/8"
+    os.environ |= {"PARALLAX_ALLOW_NETWORKS": "127.0.0.0/8", "PARALLAX_SECRET_KEY": SECRET_KEY}
     with stack.running() as here, _receiver(seconds) as port, _silent() as silent:
         for key in range(2, 2 + dead):
             _seed(here, key, f"http://127.0.0.1:{silent}/hook", parents)
@@ -83,7 +86,8 @@ def _deliver(parents: int, *, dead: int = 0, seconds: float = 0.0) -> float:
 def _seed(here: Stack, key: int, url: str, parents: int) -> int:
     endpoint = webhooks.endpoint(key, url)
     regions = tuple(Region("US", str(n)) for n in range(CELLS))
-    plan = Plan(query="shoes", surfaces=("chat",), regions=regions, webhook=Webhook(url=url))
+    webhook = Webhook(url=url, sealed=Sealer(SECRET_KEY).seal("a secret of this request"))
+    plan = Plan(query="shoes", surfaces=("chat",), regions=regions, webhook=webhook)
     named = {
         "key": key,
         "payload": plans.encode(plan),

@@ -8,20 +8,22 @@ import pytest
 from psycopg import AsyncConnection
 from standardwebhooks import Webhook as Verifier
 
-from orchestrator.domain import ids
+from orchestrator.domain import ids, webhooks
 from orchestrator.domain.webhooks import Webhook
 from orchestrator.sealing import Sealer
 from orchestrator.store import deliveries, webhook_secrets
+from orchestrator.store.deliveries import Attempted
 from tests import factories
 from tests.store import telling
 from tests.waiting import eventually
 from tests.workers import postal
-from tests.workers.database import away
+from tests.workers.database import away, pool_of
 from tests.workers.postal import Office, Receiver
 from workers import retry
 from workers.endpoints import Endpoints
 from workers.letters import Letters
 from workers.outgoing import Outgoing
+from workers.recording import Recorder
 from workers.roles import deliverer as roles_deliverer
 
 pytestmark = pytest.mark.anyio
@@ -454,6 +456,23 @@ async def test_a_fault_of_ours_ends_one_attempt_and_nothing_else(office):
     await office.ended(cells(await office.url()), cells=2)
     async with office.delivering(outgoing=Broken(())):
         assert await office.recorded(attempts=1) == [FAILED] * 2
+
+
+async def test_an_attempt_the_database_refuses_holds_up_no_other(office):
+    """The others are recorded; its delivery is due again when the claim runs out."""
+    webhook = cells(await office.url())
+    await office.ended(webhook, cells=5)
+    to = webhooks.endpoint(office.owner.id, webhook.url)
+    claimed = await telling.claim(office.connection, to)
+    async with pool_of(office.database) as pool:
+        recorder = Recorder(pool)
+        for n, one in enumerate(claimed):
+            fence = (one.parent_id, one.run, one.ordinal, one.claim)
+            recorder.put(Attempted(*fence, "delivered", 99_999 if n == 2 else 204))
+        recorder.close()
+        await recorder.run()
+    found = [status for status, *_ in await office.rows()]
+    assert sorted(found) == ["delivered"] * 4 + ["pending"]
 
 
 async def test_an_erased_parent_is_not_told_of(office):
