@@ -1,12 +1,14 @@
 """Sealing: webhook secrets are encrypted before they are stored (Fernet, of `cryptography`).
 
-`PARALLAX_SECRET_KEY` holds one key or, while they are changed, several: the first seals, each
-opens. What encrypts and what digests are derived from each apart, so neither tells of the other.
+Of several keys the first seals and each opens: those of `PARALLAX_SECRET_KEY` the data key, which
+seals and opens all else (`orchestrator.store.data_keys`). What encrypts and what digests are
+derived from each apart, so neither tells of the other.
 """
 
 import hashlib
 import hmac
 from base64 import urlsafe_b64encode
+from contextlib import suppress
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -20,13 +22,14 @@ class UnsealableError(Exception):
 
 
 class Sealer:
-    """Seals and opens short secrets under the keys of `PARALLAX_SECRET_KEY`."""
+    """Seals and opens short secrets."""
 
     def __init__(self, keys: str) -> None:
         """`keys`: as `secret_keys.split` takes them."""
         named = secret_keys.split(keys)
-        self._fernet = MultiFernet([Fernet(_derived(key, b"seal")) for key in named])
-        self._digesting = _derived(named[-1], b"digest")  # the oldest: it outlives a rotation
+        each = [Fernet(_derived(key, b"seal")) for key in named]
+        self._newest, self._fernet = each[0], MultiFernet(each)
+        self._digesting = _derived(named[0], b"digest")
 
     def seal(self, secret: str) -> str:
         """The secret, encrypted: url-safe base64, another each time."""
@@ -38,6 +41,12 @@ class Sealer:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken:
             raise UnsealableError from None
+
+    def newest(self, sealed: str) -> bool:
+        """True if it was sealed with the first of the keys."""
+        with suppress(InvalidToken):
+            return bool(self._newest.decrypt(sealed))
+        return False
 
     def digest(self, secret: str) -> str:
         """Equal for equal secrets, and of no use to whoever has not the key."""

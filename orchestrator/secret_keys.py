@@ -27,6 +27,16 @@ def split(keys: str) -> list[str]:
     return named
 
 
+def beside(given: str | None, directory: Path) -> str:
+    """The keys for the data kept in this directory: those that were set, then those of before.
+
+    `ConfigError` as `kept`.
+    """
+    if given is None:
+        return kept(directory)
+    return f"{given},{kept(directory)}" if (directory / FILE).exists() else given
+
+
 def kept(directory: Path) -> str:
     """The keys kept in this directory, made when there are none; all who ask get the same.
 

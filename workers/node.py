@@ -56,6 +56,7 @@ class Node:
         slots: int,
         served: Mapping[str, Served],
         heartbeat: Heartbeat,
+        sealer: Sealer | None,
     ) -> None:
         self._settings = settings
         self._url = url
@@ -86,7 +87,7 @@ class Node:
         self._recorder = Recorder(pool)
         self._deliverer = Deliverer(
             pool,
-            letters=Letters(Sealer(settings.secret_key) if settings.secret_key else None),
+            letters=Letters(sealer),
             outgoing=self._outgoing,
             recorder=self._recorder,
             tasks=self._captures,

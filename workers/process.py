@@ -15,8 +15,9 @@ from orchestrator import db
 from orchestrator.errors import SUPERVISED, ParallaxError
 from orchestrator.heartbeat import Heartbeat
 from orchestrator.patience import DATABASE_AWAY, backoff
+from orchestrator.sealing import Sealer
 from orchestrator.settings import Settings
-from orchestrator.store import nodes, surfaces
+from orchestrator.store import data_keys, nodes, surfaces
 from orchestrator.store.nodes import NewNode
 from workers import captures
 from workers.adapters import discovery
@@ -44,8 +45,9 @@ async def run(settings: Settings, url: str, *, slots: int, served: Mapping[str, 
                 tuple(served),
                 session=nodes.session_name(),
             )
-            node_id = await _registered(pool, node, served, stopping)
-            if node_id is not None:
+            entered = await _entered(pool, node, served, settings.secret_key, stopping)
+            if entered is not None:
+                node_id, sealer = entered
                 heartbeat = Heartbeat(url, db.options(), node, node_id=node_id)
                 async with _present(pool, heartbeat):
                     _log.info("node.started", node=node_id, slots=slots, surfaces=len(served))
@@ -57,6 +59,7 @@ async def run(settings: Settings, url: str, *, slots: int, served: Mapping[str, 
                         slots=slots,
                         served=served,
                         heartbeat=heartbeat,
+                        sealer=sealer,
                     ).run(stopping)
     finally:
         for surface in served.values():
@@ -77,17 +80,23 @@ async def _present(pool: AsyncConnectionPool, heartbeat: Heartbeat) -> AsyncIter
     _log.info("node.left", node=heartbeat.node_id)
 
 
-async def _registered(
+async def _entered(
     pool: AsyncConnectionPool,
     node: NewNode,
     served: Mapping[str, Served],
+    secret_key: str | None,
     stopping: asyncio.Event,
-) -> int | None:
-    """The id of the node once the database is there; None when told to stop before."""
+) -> tuple[int, Sealer | None] | None:
+    """The node's id and its sealer once the database is there; None when told to stop before.
+
+    `ConfigError` when the keys do not open what is sealed there: no event with a secret could be
+    told.
+    """
     failures = 0
     while not stopping.is_set():
         try:
-            return await _register(pool, node, served)
+            sealer = await _sealer(pool, secret_key)
+            return await _register(pool, node, served), sealer
         except (UndefinedTable, UndefinedColumn):
             raise ParallaxError(
                 "the database has not the schema of this version; run `parallax migrate` first"
@@ -97,6 +106,13 @@ async def _registered(
             _log.warning("node.waits_for_database", error=type(error).__name__)
             await asyncio.sleep(backoff(failures))
     return None
+
+
+async def _sealer(pool: AsyncConnectionPool, secret_key: str | None) -> Sealer | None:
+    if secret_key is None:
+        return None
+    async with pool.connection() as connection:
+        return await data_keys.sealer(connection, secret_key)
 
 
 async def _register(pool: AsyncConnectionPool, node: NewNode, served: Mapping[str, Served]) -> int:

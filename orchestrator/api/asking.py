@@ -53,10 +53,9 @@ async def read(scope: Scope, receive: Receive, surface: str | None) -> Question 
         default="async" if surface is None else "sync",
         waits=Waits(settings.sync_wait, settings.sync_wait_max),
     )
+    rules = await here.rules()
     asked = (
-        requests.parse(body, here.rules)
-        if surface is None
-        else requests.parse_for(surface, body, here.rules)
+        requests.parse(body, rules) if surface is None else requests.parse_for(surface, body, rules)
     )
     if isinstance(asked, list) or isinstance(beside, list):
         both = (part for part in (beside, asked) if isinstance(part, list))

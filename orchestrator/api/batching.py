@@ -70,7 +70,7 @@ async def read(scope: Scope, receive: Receive) -> Batch | Problem:
     existing = await here.catalogue()
     if not existing.surfaces:
         return problems.no_surfaces()
-    rules = here.rules
+    rules = await here.rules()
     items = []
     for place, item in enumerate(raw):
         items.append(_item(bytes(item), rules, existing))

@@ -136,7 +136,7 @@ async def _read(scope: Scope, receive: Receive) -> Asked | Problem:
     if isinstance(body, Problem):
         return body
     here = services.of(scope)
-    asked = parse(body, here.rules)
+    asked = parse(body, await here.rules())
     faults = [*queries.unknown(scope), *(asked if isinstance(asked, list) else ())]
     if not isinstance(asked, list) and asked.sync:
         faults += asking.too_wide(asked.plan, here.settings.sync_max_children)

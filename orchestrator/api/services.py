@@ -29,11 +29,11 @@ from orchestrator.api.traffic import Traffic
 from orchestrator.domain.documents import JobRead
 from orchestrator.heartbeat import Heartbeat
 from orchestrator.patience import DATABASE_AWAY
-from orchestrator.sealing import Sealer
 from orchestrator.settings import Settings
 from orchestrator.store import nodes
 from orchestrator.store.nodes import NewNode
 from orchestrator.submission import Submitter
+from orchestrator.vault import Vault
 from orchestrator.waits import Waits
 from orchestrator.watchers import Watchers
 from orchestrator.watching import Watching
@@ -66,7 +66,7 @@ class Services:
     jobs: Watching[Job, JobRead]
     snapshots: Watching[Lot, bytes]
     traffic: Traffic
-    sealer: Sealer | None = None
+    vault: Vault
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     keys: Cached[bytes, Key] = field(
         default_factory=lambda: Cached(seconds=KEY_SECONDS, largest=MOST_KEYS)
@@ -78,11 +78,10 @@ class Services:
         default_factory=lambda: Cached(seconds=CATALOGUE_SECONDS, largest=1)
     )
 
-    @property
-    def rules(self) -> Rules:
+    async def rules(self) -> Rules:
         """What this server allows and assumes of a submission."""
-        given = self.settings
-        return Rules(given.default_country, given.max_children, given.allow_networks, self.sealer)
+        given, sealer = self.settings, await self.vault.sealer()
+        return Rules(given.default_country, given.max_children, given.allow_networks, sealer)
 
     async def catalogue(self) -> Catalogue:
         """What can be captured, as of a second ago at most."""
@@ -140,7 +139,7 @@ async def opened(settings: Settings, url: str, *, traffic: Traffic) -> AsyncIter
                     jobs=jobs,
                     snapshots=snapshots,
                     traffic=traffic,
-                    sealer=Sealer(settings.secret_key) if settings.secret_key else None,
+                    vault=Vault(pool, settings.secret_key),
                 )
             finally:
                 submitter.close()

@@ -60,10 +60,10 @@ async def create(request: AnyRequest) -> Reply:
     asked = records.read(WebhookSecretRequest, scope, body or b"{}", across)
     if isinstance(asked, Problem):
         return problems.reply(asked, scope)
-    if here.sealer is None:
+    if (sealer := await here.vault.sealer()) is None:
         return problems.reply(problems.keeps_no_secrets(), scope)
     secret = asked.secret.get_secret_value() if asked.secret else _new()
-    sealed, made = here.sealer.seal(secret), ids.new()
+    sealed, made = sealer.seal(secret), ids.new()
     async with here.pool.connection() as connection, connection.transaction():
         stored = await store.make(
             connection, made, key_id=scope["auth"].id, sealed=sealed, expires_at=asked.expires_at

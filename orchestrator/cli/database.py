@@ -29,7 +29,7 @@ def served(settings: Settings) -> Iterator[Served]:
         yield Served(settings, None)
         return
     with embedded.start(settings.data_dir) as share:
-        key = settings.secret_key or secret_keys.kept(share.place.data_dir)
+        key = secret_keys.beside(settings.secret_key, share.place.data_dir)
         here = settings.model_copy(update={"database_url": share.url, "secret_key": key})
         yield Served(here, share)
 

@@ -96,7 +96,7 @@ def _database(settings: Settings) -> Iterator[_Database]:
 
         yield _Database(
             url=server.url,
-            secret_key=settings.secret_key or secret_keys.kept(server.place.data_dir),
+            secret_key=secret_keys.beside(settings.secret_key, server.place.data_dir),
             keep=(server.fileno(),),
             tick=tick,
         )

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from orchestrator.domain import ids
-from orchestrator.sealing import Sealer
 from orchestrator.settings import Settings
-from orchestrator.store import webhook_secrets
+from orchestrator.store import data_keys, webhook_secrets
 from orchestrator.store.webhook_secrets import MOST
 from tests import factories
 from tests.api.test_webhooks import KEY, dump
@@ -39,7 +38,8 @@ async def signing(connection):
     """The secrets that sign what the one key's jobs tell, newest first."""
     (key,) = await (await connection.execute("SELECT id FROM api_key")).fetchone()
     sealed = await webhook_secrets.sealed(connection, [key])
-    return [Sealer(KEY).open(one) for one in sealed.get(key, ())]
+    sealer = await data_keys.sealer(connection, KEY)
+    return [sealer.open(one) for one in sealed.get(key, ())]
 
 
 async def test_a_secret_is_made_and_told_once(client, connection):

@@ -15,7 +15,7 @@ from orchestrator.domain.addresses import networks
 from orchestrator.domain.webhooks import TELLS_CELLS, TELLS_PARENT
 from orchestrator.sealing import Sealer
 from orchestrator.settings import Settings
-from orchestrator.store import parents
+from orchestrator.store import data_keys, parents
 from tests import factories
 
 pytestmark = pytest.mark.anyio
@@ -243,7 +243,8 @@ async def test_a_secret_is_nowhere_in_the_database(client, connection):
     assert {answer.is_success for answer in answers} == {True}
     key = await factories.scalar(connection, "SELECT key_id FROM parent")
     row = await parents.read(connection, key_id=key, parent=ids.read(job).parent)
-    assert RULES.sealer.open(row.plan.webhook.sealed) == SECRET
+    sealer = await data_keys.sealer(connection, KEY)
+    assert sealer.open(row.plan.webhook.sealed) == SECRET
     for name, said in [*await dump(connection), *(("answer", a.text) for a in answers)]:
         assert SECRET not in said, name
         assert SECRET.removeprefix("whsec_") not in said, name

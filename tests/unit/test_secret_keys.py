@@ -98,3 +98,12 @@ def test_a_key_has_32_characters_at_least(keys):
     """Each of those given; the message says how to make one."""
     with pytest.raises(ValueError, match="openssl rand -hex 32"):
         secret_keys.split(keys)
+
+
+def test_a_key_that_is_set_goes_before_the_one_that_was_kept(tmp_path):
+    """What was sealed before anybody set one is opened as before."""
+    given = "k" * 32
+    assert secret_keys.beside(given, tmp_path) == given
+    before = secret_keys.beside(None, tmp_path)
+    assert before == secret_keys.kept(tmp_path)
+    assert secret_keys.beside(given, tmp_path) == f"{given},{before}"

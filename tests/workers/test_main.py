@@ -1,9 +1,12 @@
+import asyncio
 import os
 import subprocess
 import sys
 
 import pytest
 
+from orchestrator.store import data_keys
+from tests import factories
 from workers.__main__ import main
 
 SURFACES = """\
@@ -54,3 +57,26 @@ def test_a_worker_on_a_database_without_the_schema_says_what_to_do(empty):
         "The worker cannot run: the database has not the schema of this version;"
         " run `parallax migrate` first"
     )
+
+
+@pytest.mark.anyio
+async def test_a_worker_whose_key_opens_nothing_says_what_to_do(connection, database):
+    """Before it does anything: it would tell no webhook that has a secret."""
+    await data_keys.sealer(connection, "the key that secrets are sealed with")
+    named = {
+        "PARALLAX_DATABASE_URL": database,
+        "PARALLAX_SECRET_KEY": "another key with a typo " * 2,
+    }
+    ran = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "workers"],
+        env=os.environ | named,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1].startswith(
+        "PARALLAX_SECRET_KEY opens nothing that is sealed in this database: put the key back"
+    )
+    assert await factories.scalar(connection, "SELECT count(*) FROM node") == 0

@@ -95,3 +95,17 @@ class WebhookSecret(SQLModel, table=True):
     sealed: str = Field(sa_column=Column(Text, nullable=False))
     created_at: datetime = Field(sa_column=moment(nullable=False, now=True))
     expires_at: datetime | None = Field(sa_column=moment())
+
+
+class DataKey(SQLModel, table=True):
+    """The one key that secrets are sealed under, itself sealed under `PARALLAX_SECRET_KEY`."""
+
+    __tablename__ = "data_key"
+    __table_args__ = (CheckConstraint("id = 1", name="data_key_one"),)
+
+    id: int = Field(
+        sa_column=Column(
+            SmallInteger, primary_key=True, autoincrement=False, server_default=text("1")
+        )
+    )
+    sealed: str = Field(sa_column=Column(Text, nullable=False))
