@@ -130,8 +130,8 @@ class Letters:
         if unknown := wanted - found.keys():
             for parent, row in (await _readable(connection, unknown)).items():
                 if (webhook := row.plan.webhook) is not None:
-                    found[parent] = _Sender(row, webhook, tuple(row.plan.cells()))
-            self._senders.update(found)
+                    sender = _Sender(row, webhook, tuple(row.plan.cells()))
+                    found[parent] = self._senders[parent] = sender
         return found
 
     async def _read_surfaces(self, connection: AsyncConnection) -> None:
