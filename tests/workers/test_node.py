@@ -45,6 +45,7 @@ def node(connection, database):
                 slots=SLOTS,
                 served=served,
                 heartbeat=SimpleNamespace(fresh=True),
+                sealer=None,
             )
             tasks.create_task(worker.run(stopping))
             yield light, heavy
