@@ -63,18 +63,10 @@ def outbox() -> None:
         ["again", "endpoint", "due_at"],
         postgresql_where=sa.text("status = 'pending'"),
     )
-    place = ["key_id", "created_at", "parent_id", "ordinal", "run"]
-    op.create_index(
-        "delivery_waiting",
-        "delivery",
-        place,
-        postgresql_where=sa.text("status = 'pending'"),
-    )
     op.create_index(
         "delivery_listed",
         "delivery",
-        ["status", *place],
-        postgresql_where=sa.text("status <> 'pending'"),
+        ["status", "key_id", "created_at", "parent_id", "ordinal", "run"],
     )
 
 
