@@ -203,3 +203,23 @@ async def test_what_was_there_before_steering_is_kept_and_goes_on(empty):
         ended = "SELECT array_agg(DISTINCT state) FROM parent"
         assert await factories.scalar(session, ended) == ["completed"]
         assert await counters.differences(session) == []
+
+
+EARLY_LISTS = """
+DROP INDEX delivery_listed;
+CREATE INDEX delivery_waiting ON delivery (key_id, created_at, parent_id, ordinal, run)
+  WHERE status = 'pending';
+CREATE INDEX delivery_listed ON delivery (status, key_id, created_at, parent_id, ordinal, run)
+  WHERE status <> 'pending';
+"""
+
+
+@pytest.mark.parametrize("early", ["", EARLY_LISTS], ids=["as it is", "an early form"])
+def test_a_database_of_either_form_of_the_outbox_is_brought_up(empty, declared, early):
+    """Revision 0007 after either 0006 that was out: both end with the same indexes."""
+    with migrations._connected(empty) as connection:
+        command.upgrade(migrations._config(connection), "0006")
+    with psycopg.connect(empty, autocommit=True) as session:
+        session.execute(early or "SELECT 1")
+    assert revisions(migrations.upgrade(empty)) == REVISIONS[6:]
+    assert catalog(empty) == declared

@@ -430,20 +430,20 @@ async def test_however_much_is_under_way_all_is_delivered(office, monkeypatch):
     """Past so many bytes nothing is claimed until some are sent."""
     monkeypatch.setattr(roles_deliverer, "MOST_BYTES", 1)
     monkeypatch.setattr(roles_deliverer, "LARGEST_CLAIM_BYTES", 1)
-    under_way, most = 0, 0
-
-    async def act() -> None:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        await asyncio.sleep(0)
-        under_way -= 1
-
-    office.receiver.act = act
+    may_answer = asyncio.Event()
+    office.receiver.act = may_answer.wait
     await office.ended(cells(await office.url()), cells=20)
-    async with office.delivering():
+    async with office.delivering() as deliverer:
+
+        async def under_way() -> bool:
+            return deliverer.running > 0
+
+        await eventually(under_way)
+        for _ in range(5):
+            await deliverer.step()
+        assert deliverer.running == 1
+        may_answer.set()
         assert await office.recorded(attempts=1) == [("delivered", 1, 204, True)] * 20
-    assert most == 1
 
 
 async def test_a_fault_of_ours_ends_one_attempt_and_nothing_else(office):
