@@ -161,6 +161,13 @@ def of_batches(*, most: int) -> dict[str, Any]:
     return document
 
 
+def of_sync_jobs() -> dict[str, Any]:
+    """The document for a client that waits for whatever it submits."""
+    document = copy.deepcopy(DOCUMENT)
+    document["components"]["parameters"]["mode"] |= {"required": True, "schema": {"const": "sync"}}
+    return document
+
+
 def run(
     stack: Stack, url: str, secret: str, *options: str, document: dict[str, Any] = DOCUMENT
 ) -> set[Met]:
@@ -221,8 +228,11 @@ def test_refusals_and_time_outs_keep_to_the_document(stack):
     short = ("--phases", "fuzzing", "--max-examples", "10")
     small = UNBOUND._replace(queue_capacity=2, sync_limit=1)
     slow = UNBOUND._replace(requests_per_minute=10)
+    single = UNBOUND._replace(sync_limit=1)
+    waiting = ("--include-operation-id", "submit", "--mode", "positive")
     met = run(stack, url, stack.key("small", small), *short, document=of_batches(most=2))
     met |= run(stack, url, stack.key("slow", slow), *short)
+    met |= run(stack, url, stack.key("single", single), *short, *waiting, document=of_sync_jobs())
     assert {
         "QUEUE_CAPACITY_EXCEEDED",
         "CONCURRENCY_LIMIT_EXCEEDED",
