@@ -13,7 +13,7 @@ from orchestrator.domain.webhooks import Webhook
 from orchestrator.fanout import fan_out
 from orchestrator.store import deliveries
 from orchestrator.store.children import Claimed
-from orchestrator.store.deliveries import Attempted, ClaimedDelivery, Look, Order, Status
+from orchestrator.store.deliveries import Attempted, ClaimedDelivery, Look, Met, Order, Status
 from tests import factories
 
 URL = "https://hooks.example/jobs"
@@ -74,12 +74,9 @@ def endpoint(owner: Key, url: str = URL) -> int:
     return webhooks.endpoint(owner.id, url)
 
 
-async def due(
-    connection: AsyncConnection, *, again: bool = False, most: int = 100
-) -> list[deliveries.Due]:
-    """The endpoints that have something pending, those of whom something is due first in time."""
-    (met,) = await deliveries.due(connection, [Look(again, deliveries.BEFORE_ALL, most)])
-    return met
+async def due(connection: AsyncConnection, *, again: bool = False, most: int = 100) -> Met:
+    """The endpoints that have something due, and when the others have."""
+    return await deliveries.due(connection, Look(again, deliveries.BEFORE_ALL, most, most))
 
 
 async def claim(

@@ -9,14 +9,14 @@ import pytest
 from orchestrator.domain import ids
 from orchestrator.domain.ids import EventId
 from orchestrator.store import deliveries, steering
-from orchestrator.store.deliveries import Look, Order, Range, Wanted
+from orchestrator.store.deliveries import Due, Look, Met, Order, Range, Wanted
 from tests import factories
 from tests.store import telling
 from tests.store.telling import claim, due, ended, endpoint, record
 
 pytestmark = pytest.mark.anyio
 ALL = ("pending", "delivered", "dead")
-LOOK = Look(again=False, after=deliveries.BEFORE_ALL, most=9)
+LOOK = Look(again=False, after=deliveries.BEFORE_ALL, most=9, most_due=9)
 STATUSES = """
 SELECT status, attempts, last_code, claim IS NULL, delivered_at IS NOT NULL FROM delivery
 """
@@ -51,12 +51,31 @@ async def test_endpoints_with_something_due_are_found_in_order(connection, owner
     urls = [f"{telling.URL}/{n}" for n in range(5)]
     for url in urls:
         await ended(connection, owner, lane, n=2, url=url)
+    names = sorted(endpoint(owner, url) for url in urls)
     met = await due(connection)
-    assert [one.endpoint for one in met] == sorted(endpoint(owner, url) for url in urls)
-    assert all(one.seconds <= 0 and one.key_id == owner.id for one in met)
-    (first,) = await deliveries.due(connection, [LOOK._replace(most=2)])
-    (rest,) = await deliveries.due(connection, [LOOK._replace(after=first[-1].endpoint)])
-    assert [one.endpoint for one in (*first, *rest)] == [one.endpoint for one in met]
+    assert met == Met([Due(name, owner.id) for name in names], None, None)
+    for few in (LOOK._replace(most=2), LOOK._replace(most_due=2)):
+        first = await deliveries.due(connection, few)
+        assert first == Met(met.due[:2], names[1], None)
+        rest = await deliveries.due(connection, LOOK._replace(after=names[1]))
+        assert rest == Met(met.due[2:], None, None)
+
+
+async def test_endpoints_that_wait_are_gone_past(connection, owner, lane):
+    """One look leads past all whose time has not come, and tells when the first of them has."""
+    urls = {endpoint(owner, url): url for url in (f"{telling.URL}/{n}" for n in range(6))}
+    *waiting, last = sorted(urls)
+    for n, name in enumerate([*waiting, last]):
+        await ended(connection, owner, lane, url=urls[name])
+        delay = 0.0 if name == last else 60.0 * (9 - n)
+        await record(connection, await claim(connection, name), "pending", 503, delay=delay)
+    look = LOOK._replace(again=True, most_due=1)
+    met = await deliveries.due(connection, look)
+    assert met._replace(seconds=None) == Met([Due(last, owner.id)], last, None)
+    assert met.seconds is not None
+    assert 290 < met.seconds <= 300
+    met = await deliveries.due(connection, look._replace(most=4))
+    assert (met.due, met.reached) == ([], waiting[3])
 
 
 async def test_what_is_claimed_is_nobody_elses(connection, connect, owner, lane):
@@ -85,7 +104,9 @@ async def test_a_claim_that_ran_out_is_due_again(connection, owner, lane):
     await ended(connection, owner, lane)
     to = endpoint(owner)
     (lost,) = await claim(connection, to)
-    (met,) = await due(connection, again=True)
+    met = await due(connection, again=True)
+    assert not met.due
+    assert met.seconds is not None
     assert 0 < met.seconds <= deliveries.LEASE_SECONDS
     await later(connection, deliveries.LEASE_SECONDS)
     (taken,) = await claim(connection, to, again=True)
@@ -103,14 +124,16 @@ async def test_a_failed_attempt_is_due_again_after_its_pause(connection, owner, 
     to = endpoint(owner)
     await record(connection, await claim(connection, to), "pending", 503, delay=30.0)
     assert await claim(connection, to, again=True) == []
-    (met,) = await due(connection, again=True)
+    met = await due(connection, again=True)
+    assert not met.due
+    assert met.seconds is not None
     assert 25 < met.seconds <= 30
     await later(connection, 30)
     (again,) = await claim(connection, to, again=True)
     assert again.attempt == 2
     await record(connection, [again], "dead", None)
     assert await statuses(connection) == [("dead", 2, None, True, False)]
-    assert await due(connection, again=True) == []
+    assert await due(connection, again=True) == Met([], None, None)
 
 
 async def test_attempts_of_several_claims_are_recorded_together(connection, owner, lane):

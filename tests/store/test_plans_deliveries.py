@@ -83,7 +83,7 @@ def arguments(session: psycopg.Connection) -> Mapping[str, Mapping[str, Any]]:
     ranged = {**place, "created_at": "yesterday", "key": 9, "until": "now", "most": PAGE}
     tell = {"cells": True, "told": TOLD}
     return {
-        "due": {"again": True, "after": BEFORE_ALL, "most": LOOKED},
+        "due": {"again": True, "after": BEFORE_ALL, "most": LOOKED, "most_due": LOOKED},
         "claim": {
             "endpoints": [0, 3, 6, 9],
             "agains": [False, True, False, True],

@@ -3,8 +3,9 @@
 import asyncio
 import random
 import secrets
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -19,8 +20,10 @@ from workers.outgoing import Outgoing
 from workers.recording import Recorder
 from workers.signals import Signal
 
-LOOK = 500
-"""Endpoints looked at in a step, of those attempted before and of the others."""
+LOOK = 5_000
+"""Endpoints looked at in a step, of those attempted before and of the others: most wait long."""
+MOST_DUE = 500
+"""Of either that have something due, before the look ends."""
 LARGEST_CLAIM = 200
 LARGEST_CLAIM_BYTES = 32 * 1024 * 1024
 """Of captures as they are stored, in a claim of more than one."""
@@ -29,14 +32,23 @@ MOST_BYTES = 128 * 1024 * 1024
 GATHER_SECONDS = 0.01
 """How long it waits for more places while there is something due, before it claims for a few."""
 SHORTEST_SECONDS = 0.05
+REST = 2
+"""Of the time that looks at those attempted before may take: a third. Many of them wait long."""
 
 
 class _Walk:
-    """Round and round the endpoints, so many at a look."""
+    """Round and round the endpoints, so many at a look.
 
-    def __init__(self, *, again: bool) -> None:
+    After each look it rests `rest` times as long as that took.
+    """
+
+    def __init__(self, *, again: bool, rest: int) -> None:
         self._again = again
+        self._rest = rest
         self._after = deliveries.BEFORE_ALL
+        self._rested_at = 0.0
+        self.due = False
+        """Whether the last look met something due."""
         self.nearest = POLL_SECONDS
         """Seconds to the next one due of those met on this round that were not."""
 
@@ -46,17 +58,22 @@ class _Walk:
         return self._after != deliveries.BEFORE_ALL
 
     @property
-    def look(self) -> Look:
-        """Which endpoints are next."""
-        return Look(self._again, self._after, LOOK)
+    def rests(self) -> float:
+        """For how many seconds more; 0 when the next look may come."""
+        return max(0.0, self._rested_at - time.monotonic())
 
-    def met(self, some: Sequence[Due]) -> list[Due]:
-        """Those of them that have something due."""
+    async def look(self, connection: AsyncConnection) -> list[Due]:
+        """Who of the next endpoints has something due."""
         if not self.midway:
             self.nearest = POLL_SECONDS
-        self._after = some[-1].endpoint if len(some) == LOOK else deliveries.BEFORE_ALL
-        self.nearest = min([self.nearest, *(one.seconds for one in some if one.seconds > 0)])
-        return [one for one in some if one.seconds <= 0]
+        began = time.monotonic()
+        met = await deliveries.due(connection, Look(self._again, self._after, LOOK, MOST_DUE))
+        now = time.monotonic()
+        self._rested_at = now + self._rest * (now - began)
+        self._after = deliveries.BEFORE_ALL if met.reached is None else met.reached
+        self.nearest = min(self.nearest, met.seconds or self.nearest)
+        self.due = bool(met.due)
+        return met.due
 
     def orders(self, met: Iterable[Due], places: Counter[int]) -> list[Order]:
         """What to claim for those of these endpoints that have places."""
@@ -97,7 +114,7 @@ class Deliverer:
         self._may_start = may_start
         self._endpoints = endpoints or Endpoints()
         self._seconds = seconds
-        self._fresh, self._again = _Walk(again=False), _Walk(again=True)
+        self._fresh, self._again = _Walk(again=False, rest=0), _Walk(again=True, rest=REST)
         self._sending: set[asyncio.Task[None]] = set()
         self._bytes = 0
         self._more = False
@@ -121,24 +138,25 @@ class Deliverer:
             await asyncio.sleep(GATHER_SECONDS)
         if not self._endpoints.free or self._bytes >= MOST_BYTES or not self._may_start():
             return POLL_SECONDS
+        passed = self._again.rests > 0
         async with self._pool.connection() as connection:
-            letters = await self._claim(connection)
+            fresh = await self._fresh.look(connection)
+            again = [] if passed else await self._again.look(connection)
+            self._more = self._fresh.due or self._again.due
+            letters = await self._claim(connection, fresh, again)
         for letter in letters:
             self._start(letter)
         if letters or self._fresh.midway:
             return 0.0
-        if self._again.midway:
-            return SHORTEST_SECONDS
-        return max(SHORTEST_SECONDS, min(self._fresh.nearest, self._again.nearest))
+        old = self._again.rests if passed or self._again.midway else self._again.nearest
+        return max(SHORTEST_SECONDS, min(self._fresh.nearest, old))
 
-    async def _claim(self, connection: AsyncConnection) -> list[Letter]:
+    async def _claim(
+        self, connection: AsyncConnection, fresh: list[Due], again: list[Due]
+    ) -> list[Letter]:
         """What a claim brings, ready to be sent; if it cannot be read nothing was claimed."""
-        looks = [self._fresh.look, self._again.look]
-        untried, tried = await deliveries.due(connection, looks)
-        fresh, again = self._fresh.met(untried), self._again.met(tried)
         wishes = [Wish(one.endpoint, one.key_id) for one in (*fresh, *again)]
         random.shuffle(wishes)  # among equals none is always first
-        self._more = bool(fresh or again)
         places = Counter(dict(self._endpoints.allot(wishes, most=LARGEST_CLAIM)))
         old = _share(places, {one.endpoint for one in again}, {one.endpoint for one in fresh})
         orders = [*self._fresh.orders(fresh, places - old), *self._again.orders(again, old)]

@@ -4,13 +4,13 @@ Endpoints are walked by an index that has their first due delivery in front, so 
 piled up is never looked through to find another's. A walk is bounded: it goes on where it ended.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row, kwargs_row
+from psycopg.rows import kwargs_row
 
 from admission.durability import UNFLUSHED
 from orchestrator.domain.rows import ChildRow
@@ -23,55 +23,78 @@ BEFORE_ALL = -(1 << 63)
 """No endpoint has this name: a walk begins after it."""
 
 
-class Due(NamedTuple):
-    """An endpoint that has something pending: whose, and in how many seconds the first is due."""
-
-    endpoint: int
-    key_id: int
-    seconds: float
-
-
-# One probe an endpoint; the LIMIT outside ends the recursion.
+# One probe an endpoint, until enough were met or enough have something due.
 DUE = """
 WITH RECURSIVE walk AS (
-  (SELECT endpoint, key_id, due_at FROM delivery
+  (SELECT endpoint, key_id, due_at, 1 AS met, (due_at <= now())::int AS due FROM delivery
    WHERE status = 'pending' AND again = %(again)s AND endpoint > %(after)s
    ORDER BY again, endpoint, due_at
    LIMIT 1)
   UNION ALL
-  SELECT following.*
+  SELECT following.endpoint, following.key_id, following.due_at, walk.met + 1,
+         walk.due + (following.due_at <= now())::int
   FROM walk
   CROSS JOIN LATERAL (
     SELECT endpoint, key_id, due_at FROM delivery
     WHERE status = 'pending' AND again = %(again)s AND endpoint > walk.endpoint
     ORDER BY again, endpoint, due_at
     LIMIT 1) AS following
+  WHERE walk.met < %(most)s AND walk.due < %(most_due)s
 )
-SELECT endpoint, key_id, extract(epoch FROM due_at - clock_timestamp())::float8 AS seconds
+SELECT coalesce(array_agg(endpoint) FILTER (WHERE due_at <= now()), '{}') AS endpoints,
+       coalesce(array_agg(key_id) FILTER (WHERE due_at <= now()), '{}') AS keys,
+       CASE WHEN max(met) >= %(most)s OR max(due) >= %(most_due)s
+            THEN max(endpoint) END AS reached,
+       extract(epoch FROM min(due_at) FILTER (WHERE due_at > now()) - now())::float8 AS seconds
 FROM walk
-LIMIT %(most)s
 """
 
 
 class Look(NamedTuple):
-    """Which endpoints to look at: so many that come after this one, in the order of their names.
+    """Which endpoints to look at: some that come after this one, in the order of their names.
 
-    Of those with something pending that was attempted before (`again`), or that was not.
+    Of those with something pending that was attempted before (`again`), or that was not: `most`
+    of them, and fewer as soon as `most_due` of them have something due.
     """
 
     again: bool
     after: int
     most: int
+    most_due: int
 
 
-async def due(connection: AsyncConnection, looks: Sequence[Look]) -> list[list[Due]]:
-    """What each of these looks meets."""
+class Due(NamedTuple):
+    """An endpoint that has something due, and whose it is."""
+
+    endpoint: int
+    key_id: int
+
+
+class Met(NamedTuple):
+    """What a look met: who has something due; in how many seconds the first of the others has.
+
+    `reached` is the endpoint after which there may be more; None: there were no more.
+    """
+
+    due: list[Due]
+    reached: int | None
+    seconds: float | None
+
+
+async def due(connection: AsyncConnection, look: Look) -> Met:
+    """What this look meets."""
     async with connection.pipeline(), connection.transaction():
         await connection.execute(plans.IN_ORDER)
-        cursors = [connection.cursor(row_factory=class_row(Due)) for _ in looks]
-        for cursor, look in zip(cursors, looks, strict=True):
-            await cursor.execute(DUE, look._asdict())
-    return [await cursor.fetchall() for cursor in cursors]
+        cursor = connection.cursor(row_factory=kwargs_row(_met))
+        await cursor.execute(DUE, look._asdict())
+    (met,) = await cursor.fetchall()
+    return met
+
+
+def _met(
+    *, endpoints: list[int], keys: list[int], reached: int | None, seconds: float | None
+) -> Met:
+    return Met(list(map(Due, endpoints, keys)), reached, seconds)
 
 
 class Order(NamedTuple):
