@@ -14,7 +14,7 @@ STOPPED = "parallax_stopped"
 """Children that run were told to stop: their workers may look."""
 
 ACTED = "parallax_acted"
-"""Something was asked of a group: stewards may look."""
+"""Something was asked of a group, or of many deliveries: stewards may look."""
 
 TOLD = "parallax_told"
 """Events came into the outbox: deliverers may look."""

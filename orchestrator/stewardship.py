@@ -1,4 +1,7 @@
-"""What is asked of groups, carried out: a bounded batch at a time, so that everybody is served."""
+"""What is asked of many at once, carried out: a bounded batch at a time, so that all are served.
+
+Of a group: that its parents are canceled or retried. Of a time: that its deliveries are sent again.
+"""
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -6,7 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 from admission import gate
 from admission.demand import Demand
 from admission.refusals import Refusal
-from orchestrator.store import group_actions, steering, strands
+from orchestrator.store import deliveries, group_actions, steering, strands
 from orchestrator.store.group_actions import Action
 from orchestrator.store.steering import Again
 
@@ -15,13 +18,19 @@ RETRIED_AT_ONCE = 50
 
 
 async def act(pool: AsyncConnectionPool) -> bool:
-    """Carry on with one action by one batch; False when there is none that may go on."""
+    """Carry on with one group's action by one batch; False when there is none that may go on."""
     async with pool.connection() as connection, connection.transaction():
         action = await group_actions.take(connection)
         if action is None:
             return False
         await (_cancel if action.kind == "cancel" else _retry)(connection, action)
     return True
+
+
+async def replay(pool: AsyncConnectionPool) -> bool:
+    """Carry on with one replay of a time by one batch; False when there is none."""
+    async with pool.connection() as connection, connection.transaction():
+        return await deliveries.go_on(connection)
 
 
 async def _cancel(connection: AsyncConnection, action: Action) -> None:

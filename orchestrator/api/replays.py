@@ -18,7 +18,7 @@ from orchestrator.api.services import Services
 from orchestrator.domain import ids
 from orchestrator.domain.deliveries import DeliveryStatus, Replayed
 from orchestrator.domain.ids import EventId
-from orchestrator.store import deliveries, steering
+from orchestrator.store import deliveries
 from orchestrator.store.deliveries import DeliveryRow, Range
 
 AnyRequest = Request[Any, Any, Any]
@@ -60,33 +60,21 @@ async def _replayed(here: Services, key: Key, event: EventId) -> DeliveryRow | N
 
 @post("/v1/webhooks/deliveries/replay")
 async def replay_deliveries(request: AnyRequest) -> Reply:
-    """Have all deliveries of a time sent again, a batch at a time: 202 with how many there are.
+    """Have all deliveries of a time sent again: 202 with how many there are.
 
-    Of those there were when it was asked: what comes meanwhile is sent anyway.
+    Of those there are when it is asked: what comes meanwhile is sent anyway. It is stored, and
+    carried out in batches by whoever has time.
     """
     scope = request.scope
     body = await bodies.read(scope, request.receive)
     asked = records.read(ReplayRequest, scope, body, across)
     if isinstance(asked, Problem):
         return problems.reply(asked, scope)
-    here, key = services.of(scope), scope["auth"]
-    async with here.pool.connection() as connection:
-        began = await steering.clock(connection)
-    matched = 0
-    for status in (asked.status,) if asked.status else STATUSES:
-        wanted = Range(key.id, status, asked.since, min(asked.until, began), began)
-        matched += await _all(here, wanted)
+    statuses = (asked.status,) if asked.status else STATUSES
+    wanted = Range(scope["auth"].id, statuses, asked.since, asked.until)
+    async with services.of(scope).pool.connection() as connection, connection.transaction():
+        matched = await deliveries.request(connection, wanted)
     return document(Replayed(matched=matched), status=HTTPStatus.ACCEPTED)
-
-
-async def _all(here: Services, wanted: Range) -> int:
-    matched, after, more = 0, None, True
-    while more:
-        async with here.pool.connection() as connection, connection.transaction():
-            batch = await deliveries.replay_range(connection, wanted, after=after)
-        matched, after = matched + batch.deliveries, batch.after
-        more = after is not None
-    return matched
 
 
 def across(given: Mapping[str, Any]) -> Iterator[Fault]:

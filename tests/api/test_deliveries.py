@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from orchestrator import stewardship
 from orchestrator.api import deliveries as pages
 from orchestrator.domain import ids
 from orchestrator.domain.ids import EventId
@@ -12,6 +13,7 @@ from orchestrator.store import children, deliveries
 from orchestrator.store.children import Completed, Failed
 from orchestrator.store.deliveries import Attempted, Place
 from tests import factories
+from tests.workers.database import pool_of
 
 pytestmark = pytest.mark.anyio
 
@@ -290,7 +292,16 @@ async def replay_range(client, since=None, until=None, **fields):
     return await client.post(f"{PATH}/replay", json=body)
 
 
-async def test_all_of_a_time_are_sent_again(client, worker, connection):
+async def carried_out(database) -> int:
+    """Do what is asked; how many batches that took."""
+    batches = 0
+    async with pool_of(database) as pool:
+        while await stewardship.replay(pool):
+            batches += 1
+    return batches
+
+
+async def test_all_of_a_time_are_sent_again(client, worker, connection, database):
     """From its beginning on and before its end; each once, whatever became of it."""
     old, mid, _ = [await ended(client, worker) for _ in range(3)]
     await moved(connection, old, hours=2)
@@ -301,26 +312,32 @@ async def test_all_of_a_time_are_sent_again(client, worker, connection):
     since = datetime.fromisoformat(told)
     answer = await replay_range(client, since, since + timedelta(minutes=30))
     assert (answer.status_code, answer.json()) == (202, {"matched": 3})
+    await carried_out(database)
     pending = await found(client, status="pending")
     assert {one["jobId"].partition(".")[0] for one in pending} == {mid}
     assert {one["attempts"] for one in pending} == {0}
     answer = await replay_range(client, since - timedelta(hours=9), since)
     assert answer.json() == {"matched": 3}
     assert (await replay_range(client)).json() == {"matched": 9}
+    await carried_out(database)
+    assert len(await found(client, status="pending")) == 9
 
 
 @pytest.mark.parametrize("status", ["pending", "delivered", "dead"])
-async def test_only_those_of_a_status_are_sent_again(client, worker, connection, status):
+async def test_only_those_of_a_status_are_sent_again(client, worker, connection, database, status):
     """The others stay as they are."""
     await ended(client, worker)
     for ordinal, other in enumerate(("pending", "delivered", "dead")):
         await become(connection, other, 500, ordinal=ordinal)
     assert (await replay_range(client, status=status)).json() == {"matched": 1}
+    await carried_out(database)
     assert sorted(one["attempts"] for one in await found(client)) == [0, 1, 1]
 
 
-async def test_however_many_they_are_they_are_sent_again_in_batches(client, worker, connection):
-    """More than one transaction takes, each once."""
+async def test_however_many_they_are_they_are_sent_again_in_batches(
+    client, worker, connection, database
+):
+    """More than one transaction takes, each once, and none in the call that asks for it."""
     job = await ended(client, worker, webhook={"url": URL, "events": ["parent"]})
     await connection.execute(
         "INSERT INTO delivery (parent_id, run, ordinal, key_id, endpoint, state, counts)"
@@ -330,6 +347,8 @@ async def test_however_many_they_are_they_are_sent_again_in_batches(client, work
     )
     await connection.execute("UPDATE delivery SET status = 'dead', attempts = 7 WHERE run % 2 = 0")
     assert (await replay_range(client)).json() == {"matched": 2500}
+    assert len(await found(client, status="dead")) == 1250
+    assert await carried_out(database) > 5
     left = "SELECT count(*) FROM delivery WHERE status <> 'pending' OR attempts > 0"
     assert await factories.scalar(connection, left) == 0
 

@@ -8,6 +8,7 @@ from tests.store.mutating import (
     ERASE,
     KEEPING,
     PRUNE,
+    RANGES,
     RECORD,
     REPLAY,
     RESCUE,
@@ -169,8 +170,26 @@ DELIVERY = (
     ),
     Mutation(
         "deliveries: a range does not send a third time",
-        REPLAY,
+        RANGES,
         swap(("  AND coalesce(delivered_at < %(began)s, true)\n", "")),
+        (DELIVERIES,),
+    ),
+    Mutation(
+        "deliveries: a range is of what was there when it was asked for",
+        RANGES,
+        swap(("least(%(until)s, now())", "%(until)s")),
+        (DELIVERIES,),
+    ),
+    Mutation(
+        "deliveries: a range is in one steward's hands",
+        RANGES,
+        swap(("LIMIT 1\nFOR UPDATE SKIP LOCKED", "LIMIT 1")),
+        (DELIVERIES,),
+    ),
+    Mutation(
+        "deliveries: ranges take turns",
+        RANGES,
+        swap(("SET turn_at = now(), statuses", "SET statuses")),
         (DELIVERIES,),
     ),
     Mutation(

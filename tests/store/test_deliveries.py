@@ -189,17 +189,21 @@ async def test_who_attempts_what_is_replayed_meanwhile_comes_too_late(connection
     assert len(await claim(connection, endpoint(owner))) == 1
 
 
-async def replayed(connection, owner, status, since, until, *, most=2, began=None):
-    """What a range replays, batch by batch."""
-    wanted = Range(owner.id, status, since, until, began or datetime.now(UTC) + timedelta(hours=1))
-    after, counted = None, []
+async def asked(connection, owner, since, until, *statuses) -> int:
+    """How many a range is for that is asked for."""
+    async with connection.transaction():
+        return await deliveries.request(connection, Range(owner.id, statuses, since, until))
+
+
+async def carried_out(connection, *, most=2) -> list[int]:
+    """How many deliveries are pending, all their attempts before them, after each batch."""
+    left = "SELECT count(*) FROM delivery WHERE status = 'pending' AND attempts = 0"
+    counted = []
     while True:
         async with connection.transaction():
-            found = await deliveries.replay_range(connection, wanted, after=after, most=most)
-        if found.after is None:
-            return counted
-        counted.append(found.deliveries)
-        after = found.after
+            if not await deliveries.go_on(connection, most=most):
+                return counted
+        counted.append(await factories.scalar(connection, left))
 
 
 async def aged(connection, parents, hours):
@@ -212,7 +216,7 @@ async def aged(connection, parents, hours):
 
 
 async def test_a_range_is_replayed_in_batches(connection, owner, lane):
-    """All of its status and time, of this key; nothing else."""
+    """All of its status and time, of this key; nothing else. When it is done nothing is kept."""
     made = await ended(connection, owner, lane, n=6)
     stranger = await factories.key(connection)
     await ended(connection, stranger, lane)
@@ -221,29 +225,86 @@ async def test_a_range_is_replayed_in_batches(connection, owner, lane):
     await aged(connection, made[:5], 5)
     now = datetime.now(UTC)
     since, until = now - timedelta(hours=6), now - timedelta(hours=1)
-    assert await replayed(connection, owner, "dead", since, until) == []
-    assert await replayed(connection, owner, "delivered", since, until) == [2, 2, 1]
+    assert await asked(connection, owner, since, until, "dead") == 0
+    assert await carried_out(connection) == []
+    assert await asked(connection, owner, since, until, "delivered") == 5
+    assert await carried_out(connection) == [2, 4, 5]
+    assert await carried_out(connection) == []
     assert {one.parent_id for one in await claim(connection, endpoint(owner))} == set(made[:5])
     assert await claim(connection, endpoint(stranger)) == []
+
+
+async def test_a_range_of_all_statuses_is_gone_through_one_by_one(connection, owner, lane):
+    """Each delivery once: what was dead is not met again as one that is pending."""
+    for status in ALL:
+        await ended(connection, owner, lane, n=2)
+        await record(connection, await claim(connection, endpoint(owner)), status, 500, delay=99)
+    day = timedelta(days=1)
+    now = datetime.now(UTC)
+    assert await asked(connection, owner, now - day, now + day, *ALL) == 6
+    assert await carried_out(connection) == [2, 2, 4, 4, 6, 6]
+
+
+async def test_ranges_take_turns(connection, owner, lane):
+    """A long one of one key leaves the next batch to another's."""
+    stranger = await factories.key(connection)
+    day, now = timedelta(days=1), datetime.now(UTC)
+    for key, n in ((owner, 6), (stranger, 2)):
+        await ended(connection, key, lane, n=n)
+        await record(connection, await claim(connection, endpoint(key)), "dead", 500)
+        assert await asked(connection, key, now - day, now + day, "dead") == n
+    for _ in range(2):
+        async with connection.transaction():
+            assert await deliveries.go_on(connection, most=2)
+    assert [len(await claim(connection, endpoint(key))) for key in (owner, stranger)] == [2, 2]
+
+
+async def test_a_batch_that_fails_is_done_again(connection, owner, lane):
+    """What a steward did of a range, and how far it came, are one transaction."""
+    await ended(connection, owner, lane, n=4)
+    await record(connection, await claim(connection, endpoint(owner)), "dead", 500)
+    day, now = timedelta(days=1), datetime.now(UTC)
+    await asked(connection, owner, now - day, now + day, "dead")
+    async with connection.transaction(force_rollback=True):
+        assert await deliveries.go_on(connection, most=3)
+    assert await claim(connection, endpoint(owner)) == []
+    assert await carried_out(connection) == [2, 4, 4]
+
+
+async def test_no_two_stewards_carry_out_one_range(connection, connect, owner, lane):
+    """One that is in somebody's hands is passed over."""
+    await ended(connection, owner, lane)
+    day, now = timedelta(days=1), datetime.now(UTC)
+    await asked(connection, owner, now - day, now + day, "pending")
+    other = await connect()
+    await other.execute("SET lock_timeout = '5s'")  # to fail, where it would wait
+    async with connection.transaction():
+        assert await deliveries.go_on(connection)
+        async with other.transaction():
+            assert not await deliveries.go_on(other)
 
 
 async def test_a_range_begins_where_it_says_and_ends_before(connection, owner, lane):
     """From its first moment on, without its last."""
     await ended(connection, owner, lane)
+    await record(connection, await claim(connection, endpoint(owner)), "dead", 500)
     created = await factories.scalar(connection, "SELECT created_at FROM delivery")
     second = timedelta(seconds=1)
-    assert await replayed(connection, owner, "pending", created - second, created) == []
-    assert await replayed(connection, owner, "pending", created, created + second) == [1]
+    assert await asked(connection, owner, created - second, created, "dead") == 0
+    assert await asked(connection, owner, created, created + second, "dead") == 1
+    assert await carried_out(connection) == [1]
 
 
-async def test_what_a_range_has_sent_meanwhile_is_not_sent_again(connection, owner, lane):
-    """Delivered since the replay began: it went out as one of those replayed."""
+async def test_what_a_range_meets_is_as_it_was_when_it_was_asked_for(connection, owner, lane):
+    """What came home since is not sent a third time; what came since is sent by itself."""
     await ended(connection, owner, lane)
-    began = await factories.scalar(connection, "SELECT now() - interval '1 second'")
+    day, now = timedelta(days=1), datetime.now(UTC)
+    assert await asked(connection, owner, now - day, now + day, *ALL) == 1
     await record(connection, await claim(connection, endpoint(owner)))
-    day = timedelta(days=1)
-    found = await replayed(connection, owner, "delivered", began - day, began + day, began=began)
-    assert found == []
+    await ended(connection, owner, lane)
+    await record(connection, await claim(connection, endpoint(owner)), "dead", 500)
+    assert await carried_out(connection) == [0, 0, 0]
+    assert sorted(status for status, *_ in await statuses(connection)) == ["dead", "delivered"]
 
 
 async def listed(connection, owner, *, limit=100, statuses=ALL, **bounds):

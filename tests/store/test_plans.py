@@ -6,6 +6,7 @@ every table was empty and keeps them.
 """
 
 from collections.abc import Iterator
+from typing import LiteralString
 
 import pytest
 
@@ -13,6 +14,7 @@ from orchestrator.domain import ids
 from orchestrator.fanout import fan_out
 from orchestrator.store import children, pruning, waits
 from orchestrator.store.children import Fence, GivenBack
+from orchestrator.store.plans import IN_ORDER, NO_SCAN, PROBE, PROBE_FIRST
 from tests import factories
 from tests.store import explained, planners
 from tests.store.explained import MOST, PARENTS, SLOTS, STATEMENTS, WAITS, Explained
@@ -274,6 +276,28 @@ async def test_the_functions_run_under_the_settings_explained_here(connection, w
         await work(connection)
         assert await (await connection.execute(SETTINGS)).fetchone() == ("off", "off")
     assert await (await connection.execute(SETTINGS)).fetchone() == ("on", "on")
+
+
+SET = """
+SELECT name, setting FROM pg_settings WHERE name = 'jit' OR starts_with(name, 'enable_')
+"""
+
+
+@pytest.mark.anyio
+async def test_no_setting_depends_on_the_one_before_it(connection):
+    """A transaction of several statements has for each what its plan is guarded with."""
+    kinds = (PROBE, PROBE_FIRST, IN_ORDER, NO_SCAN)
+
+    async def known(*settings: LiteralString) -> dict[str, str]:
+        async with connection.transaction():
+            for setting in settings:
+                await connection.execute(setting)
+            return dict(await (await connection.execute(SET)).fetchall())
+
+    alone = [await known(kind) for kind in kinds]
+    assert len({tuple(each.items()) for each in alone}) == len(kinds)
+    for before in kinds:
+        assert [await known(before, kind) for kind in kinds] == alone
 
 
 def test_the_claim_reads_children_once_for_each_key_it_serves(scans):

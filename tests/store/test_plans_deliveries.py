@@ -13,9 +13,10 @@ from orchestrator.store.deliveries.claim import BEFORE_ALL, CLAIM, DUE
 from orchestrator.store.deliveries.counting import COUNT
 from orchestrator.store.deliveries.keeping import FORGET, KEEP
 from orchestrator.store.deliveries.listing import ENDED, ONE, PENDING
+from orchestrator.store.deliveries.ranges import ENDED as ENDED_OF
+from orchestrator.store.deliveries.ranges import GO_ON, MATCHED, TAKE
+from orchestrator.store.deliveries.ranges import PENDING as PENDING_OF
 from orchestrator.store.deliveries.record import RECORD
-from orchestrator.store.deliveries.replay import ENDED as ENDED_OF
-from orchestrator.store.deliveries.replay import PENDING as PENDING_OF
 from orchestrator.store.deliveries.replay import REPLAY
 from orchestrator.store.deliveries.tell import TELL
 from tests.store import planners
@@ -38,6 +39,9 @@ STATEMENTS = {
         Statement("replay", REPLAY, plans.PROBE_FIRST),
         Statement("range_pending", PENDING_OF, plans.PROBE_FIRST),
         Statement("range_ended", ENDED_OF, plans.PROBE_FIRST),
+        Statement("range_matched", MATCHED, plans.PROBE_FIRST),
+        Statement("range_take", TAKE, plans.IN_ORDER),
+        Statement("range_go_on", GO_ON, plans.PROBE_FIRST),
         Statement("tell", TELL, plans.PROBE),
         Statement("tell_cell", TELL, plans.PROBE),
         Statement("many", parents.MANY, None),
@@ -66,9 +70,11 @@ SEED = (
     "UPDATE delivery SET claim = 7 WHERE ordinal = 2 AND parent_id < lpad('100', 32, '0')::uuid",
     """INSERT INTO webhook_secret (id, key_id, sealed)
        SELECT lpad(to_hex(n), 32, '0')::uuid, n % 1000, 'x' FROM generate_series(1, 5000) n""",
+    """INSERT INTO delivery_replay (key_id, statuses, since, until)
+       SELECT n % 30, '{pending}', 'yesterday', 'now' FROM generate_series(1, 2000) n""",
 )
-QUIET = ("parent", "child", "delivery", "webhook_secret")
-TABLES = {"parent", "child", "delivery", "webhook_secret"}
+QUIET = ("parent", "child", "delivery", "webhook_secret", "delivery_replay")
+TABLES = set(QUIET)
 
 
 def arguments(session: psycopg.Connection) -> Mapping[str, Mapping[str, Any]]:
@@ -112,6 +118,14 @@ def arguments(session: psycopg.Connection) -> Mapping[str, Mapping[str, Any]]:
         },
         "range_pending": {**ranged, "status": "pending"},
         "range_ended": {**ranged, "status": "delivered", "began": "now"},
+        "range_matched": {
+            "key": 9,
+            "statuses": ["pending", "dead"],
+            "since": "yesterday",
+            "until": "now",
+        },
+        "range_take": {},
+        "range_go_on": {**place, "id": 7, "statuses": ["dead"]},
         "tell": {"parents": some, **tell},
         "tell_cell": {"parents": some[:1], **tell},
         "many": {"parents": some},
@@ -145,6 +159,9 @@ INDEXES = {
     "replay": {"delivery_pkey"},
     "range_pending": {"delivery_waiting"},
     "range_ended": {"delivery_listed"},
+    "range_matched": {"delivery_waiting", "delivery_listed"},
+    "range_take": {"delivery_replay_turn"},
+    "range_go_on": {"delivery_replay_pkey"},
     "tell": {"parent_pkey", "child_pkey"},
     "tell_cell": {"parent_pkey", "child_pkey"},
     "many": {"parent_pkey"},
@@ -173,6 +190,9 @@ BOUNDS = {
     ("list_ended", "parent"): 2 * PAGE,
     ("range_pending", "delivery"): PAGE,
     ("range_ended", "delivery"): PAGE,
+    ("range_matched", "delivery"): 1_500,
+    ("range_take", "delivery_replay"): 1,
+    ("range_go_on", "delivery_replay"): 1,
     ("replay", "delivery"): 3 * BATCH,
     ("tell", "child"): 50 * 5,
     ("tell_cell", "child"): 5,

@@ -1,10 +1,14 @@
 """The steward and the stager: what is due of itself is done, and the next moment known."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from orchestrator.notify import POLL_SECONDS
-from orchestrator.store import group_actions, groups
+from orchestrator.store import deliveries, group_actions, groups
+from orchestrator.store.deliveries import Range
 from tests import factories
+from tests.store import telling
 from tests.workers.database import pool_of
 from workers.roles.stager import Stager
 from workers.roles.steward import Steward
@@ -59,6 +63,22 @@ async def test_what_is_asked_of_a_group_is_done(connection, database, owner, lan
         while not await steward.step():
             pass
     assert {await state(connection, parent) for parent in parents} == {"canceled"}
+
+
+async def test_a_range_of_deliveries_is_sent_again(connection, database, owner, lane):
+    """Batch by batch, until there is nothing to do; then it rests."""
+    await telling.ended(connection, owner, lane, n=3)
+    await telling.record(connection, await telling.claim(connection, telling.endpoint(owner)))
+    day, now = timedelta(days=1), datetime.now(UTC)
+    async with connection.transaction():
+        asked = Range(owner.id, ("delivered",), now - day, now + day)
+        assert await deliveries.request(connection, asked) == 3
+    async with pool_of(database) as pool:
+        steward = Steward(pool)
+        while not await steward.step():
+            pass
+        assert await steward.step() == POLL_SECONDS
+    assert len(await telling.claim(connection, telling.endpoint(owner))) == 3
 
 
 async def test_a_delayed_parent_is_released_when_it_is_due(connection, database, owner, lane):

@@ -1,4 +1,4 @@
-"""The steward does what is due of itself: deadlines, what was asked of groups, and tidies up."""
+"""The steward does what is due of itself: deadlines, what was asked of many, and tidies up."""
 
 import time
 
@@ -29,7 +29,7 @@ class Steward:
         self._swept_at = time.monotonic()
 
     async def step(self) -> float:
-        """One batch of overdue parents, one of a group's."""
+        """One batch of overdue parents, one of a group's, one of a replay's."""
         async with self._pool.connection() as connection:
             expired = await steering.expire(connection, most=MOST)
             await reservations.forget_expired(connection)
@@ -37,7 +37,8 @@ class Steward:
         if expired.parents:
             _log.info("parents.expired", parents=expired.parents)
         acted = await stewardship.act(self._pool)
-        if acted or expired.parents:
+        replayed = await stewardship.replay(self._pool)
+        if acted or replayed or expired.parents:
             return 0.0
         if expired.next_seconds is None:
             return POLL_SECONDS

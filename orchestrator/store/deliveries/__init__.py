@@ -24,8 +24,9 @@ from orchestrator.store.deliveries.claim import (
 from orchestrator.store.deliveries.counting import undelivered
 from orchestrator.store.deliveries.keeping import forget, keep
 from orchestrator.store.deliveries.listing import DeliveryRow, Wanted, one, page
+from orchestrator.store.deliveries.ranges import Place, Range, go_on, request
 from orchestrator.store.deliveries.record import Attempted, Status, record
-from orchestrator.store.deliveries.replay import Place, Range, Replayed, replay, replay_range
+from orchestrator.store.deliveries.replay import replay
 from orchestrator.store.deliveries.tell import tell
 
 __all__ = [
@@ -40,18 +41,18 @@ __all__ = [
     "Order",
     "Place",
     "Range",
-    "Replayed",
     "Status",
     "Wanted",
     "claim",
     "due",
     "forget",
+    "go_on",
     "keep",
     "one",
     "page",
     "record",
     "replay",
-    "replay_range",
+    "request",
     "tell",
     "undelivered",
 ]

@@ -12,8 +12,8 @@ from orchestrator.domain import plan as plans_of
 from orchestrator.domain.ids import EventId
 from orchestrator.domain.plan import Plan
 from orchestrator.store import plans
+from orchestrator.store.deliveries.ranges import Place, first
 from orchestrator.store.deliveries.record import Status
-from orchestrator.store.deliveries.replay import Place, first
 
 NEWEST = Place(datetime.fromisoformat("9999-01-01T00:00:00Z"), UUID(int=0), 0, 0)
 """After all there are."""

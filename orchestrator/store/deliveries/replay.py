@@ -1,20 +1,13 @@
 """Replaying: a delivery is sent again, its event and its schedule from the beginning."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple
-from uuid import UUID
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 from orchestrator import notify
 from orchestrator.domain.ids import EventId
 from orchestrator.store import plans
 from orchestrator.store.deliveries.record import Status
-
-MOST = 1_000
-"""Deliveries replayed in one transaction of many."""
 
 # `status` None: whatever it is.
 REPLAY = """
@@ -42,10 +35,10 @@ async def replay(connection: AsyncConnection, *, key_id: int, event: EventId) ->
     Whoever attempts it at the moment comes too late to record it.
     """
     await connection.execute(plans.PROBE)
-    return await _replay(connection, key_id, [event]) > 0
+    return await again(connection, key_id, [event]) > 0
 
 
-async def _replay(
+async def again(
     connection: AsyncConnection,
     key_id: int,
     events: Sequence[EventId],
@@ -63,87 +56,3 @@ async def _replay(
     if replayed:
         await connection.execute(notify.NOTIFY, {"channel": notify.TOLD})
     return replayed
-
-
-# In the order of their index, so that a batch goes on where the one before ended.
-PENDING = """
-SELECT created_at, parent_id, ordinal, run FROM delivery
-WHERE (key_id, created_at, parent_id, ordinal, run)
-      > (%(key)s, %(created_at)s, %(parent_id)s, %(ordinal)s, %(run)s)
-  AND (key_id, created_at) < (%(key)s, %(until)s)
-  AND status = 'pending'
-ORDER BY key_id, created_at, parent_id, ordinal, run
-LIMIT %(most)s
-"""
-
-# What came home since the call began is not sent a third time.
-ENDED = """
-SELECT created_at, parent_id, ordinal, run FROM delivery
-WHERE (status, key_id, created_at, parent_id, ordinal, run)
-      > (%(status)s, %(key)s, %(created_at)s, %(parent_id)s, %(ordinal)s, %(run)s)
-  AND (status, key_id, created_at) < (%(status)s, %(key)s, %(until)s)
-  AND status <> 'pending'
-  AND coalesce(delivered_at < %(began)s, true)
-ORDER BY status, key_id, created_at, parent_id, ordinal, run
-LIMIT %(most)s
-"""
-
-
-class Place(NamedTuple):
-    """A delivery's place among those of a key and a status, in the order they came."""
-
-    created_at: datetime
-    parent_id: UUID
-    ordinal: int
-    run: int
-
-
-def first(since: datetime) -> Place:
-    """Before all that came at this moment or later."""
-    return Place(since, UUID(int=0), -1, 0)
-
-
-class Range(NamedTuple):
-    """Which deliveries of a key are to be sent again: created from `since` on, before `until`.
-
-    And only those that were delivered, if they were, before the replay `began`.
-    """
-
-    key_id: int
-    status: Status
-    since: datetime
-    until: datetime
-    began: datetime
-
-
-class Replayed(NamedTuple):
-    """How many of a batch are sent again, and after which there may be more; None: no more."""
-
-    deliveries: int
-    after: Place | None
-
-
-async def replay_range(
-    connection: AsyncConnection, wanted: Range, *, after: Place | None = None, most: int = MOST
-) -> Replayed:
-    """Have a batch of these deliveries sent again, the oldest after this place. In a transaction.
-
-    A range of several statuses is gone through with pending first.
-    """
-    await connection.execute(plans.PROBE_FIRST)
-    place = after or first(wanted.since)
-    named = {
-        **place._asdict(),
-        "key": wanted.key_id,
-        "status": wanted.status,
-        "until": wanted.until,
-        "began": wanted.began,
-        "most": most,
-    }
-    statement = PENDING if wanted.status == "pending" else ENDED
-    cursor = connection.cursor(row_factory=class_row(Place))
-    places = await (await cursor.execute(statement, named)).fetchall()
-    if not places:
-        return Replayed(0, None)
-    events = [EventId(place.parent_id, place.ordinal, place.run) for place in places]
-    return Replayed(await _replay(connection, wanted.key_id, events, wanted.status), places[-1])

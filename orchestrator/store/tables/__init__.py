@@ -12,7 +12,7 @@ from admission.tables import (
     UsageRow,
 )
 from orchestrator.store.tables.counted import Backlog, Inflight, LaneLoad, Strand
-from orchestrator.store.tables.deliveries import DataKey, Delivery, WebhookSecret
+from orchestrator.store.tables.deliveries import DataKey, Delivery, DeliveryReplay, WebhookSecret
 from orchestrator.store.tables.groups import GroupAction, GroupUsage, ParentGroup
 from orchestrator.store.tables.jobs import Child, Parent
 from orchestrator.store.tables.lanes import Lane, LanePace, Node, Surface, Watcher
@@ -24,6 +24,7 @@ __all__ = [
     "Child",
     "DataKey",
     "Delivery",
+    "DeliveryReplay",
     "GroupAction",
     "GroupUsage",
     "Inflight",

@@ -1,4 +1,4 @@
-"""The tables of what is told: the outbox of webhooks, and the secrets they are signed with."""
+"""The tables of what is told: the outbox of webhooks, its replays, and what signs them."""
 
 import uuid
 from datetime import datetime
@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Identity,
     Index,
     Integer,
     SmallInteger,
@@ -82,6 +83,32 @@ class Delivery(SQLModel, table=True):
     delivered_at: datetime | None = Field(sa_column=moment())
     counts: list[int] | None = Field(sa_column=Column(ARRAY(Integer)))
     cell: dict[str, Any] | None = Field(sa_column=Column(JSON))
+
+
+class DeliveryReplay(SQLModel, table=True):
+    """A request to send a time's deliveries of a key again, carried out in batches; then deleted.
+
+    Those of `statuses` one after the other, created from `since` on, before `until`, as they were
+    when it was made. `reached_at` and so on are the last one looked at of the first status.
+    """
+
+    __tablename__ = "delivery_replay"
+    __table_args__ = (
+        CheckConstraint("statuses <> '{}'", name="delivery_replay_statuses"),
+        Index("delivery_replay_turn", "turn_at", "id"),
+    )
+
+    id: int = Field(sa_column=Column(BigInteger, Identity(), primary_key=True))
+    key_id: int = Field(sa_column=Column(Integer, nullable=False))
+    statuses: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    since: datetime = Field(sa_column=moment(nullable=False))
+    until: datetime = Field(sa_column=moment(nullable=False))
+    created_at: datetime = Field(sa_column=moment(nullable=False, now=True))
+    turn_at: datetime = Field(sa_column=moment(nullable=False, now=True))
+    reached_at: datetime | None = Field(sa_column=moment())
+    reached_parent: uuid.UUID | None = Field(sa_column=Column(Uuid))
+    reached_ordinal: int | None = Field(sa_column=Column(SmallInteger))
+    reached_run: int | None = Field(sa_column=Column(Integer))
 
 
 class WebhookSecret(SQLModel, table=True):
