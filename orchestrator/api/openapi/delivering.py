@@ -46,7 +46,7 @@ DELIVERING = (
         "/v1/webhooks/deliveries/replay",
         "Send all deliveries of a time again",
         "Webhooks",
-        {202: Answer("So many are due", {JSON: ("Replayed",)})},
+        {202: Answer("So many are sent again, batch by batch", {JSON: ("Replayed",)})},
         (Code.VALIDATION_FAILED, *BODY, *KEYED),
         body="ReplayRequest",
     ),

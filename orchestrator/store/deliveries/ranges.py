@@ -124,7 +124,7 @@ ORDER BY key_id, created_at, parent_id, ordinal, run
 LIMIT %(most)s
 """
 
-# What came home since the call began is not sent a third time.
+# What came home since it was asked for is not sent a third time.
 ENDED = """
 SELECT created_at, parent_id, ordinal, run FROM delivery
 WHERE (status, key_id, created_at, parent_id, ordinal, run)
@@ -135,7 +135,6 @@ WHERE (status, key_id, created_at, parent_id, ordinal, run)
 ORDER BY status, key_id, created_at, parent_id, ordinal, run
 LIMIT %(most)s
 """
-
 
 GO_ON = """
 UPDATE delivery_replay
