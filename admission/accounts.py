@@ -16,7 +16,8 @@ from admission.usage import reserved
 class Account(NamedTuple):
     """A key, how many of its secrets are live, and what it has taken.
 
-    `processing` counts its children that run, sync ones among them.
+    `processing` counts its children that run, sync ones among them; `credits` are free, None for
+    no end of them.
     """
 
     id: int
@@ -27,11 +28,13 @@ class Account(NamedTuple):
     secrets: int
     usage: Usage
     processing: int
+    credits: int | None
 
 
 ALL = """
 SELECT k.id, k.name, k.role, k.requests_per_minute, k.sync_limit, k.queue_capacity, k.concurrency,
-       k.weight, k.created_at, u.depth, u.detached, u.processing,
+       k.weight, k.quota_daily, k.quota_monthly, k.created_at, u.depth, u.detached,
+       u.processing, u.credits,
        (SELECT count(*)::int FROM api_secret s
         WHERE s.key_id = k.id AND s.revoked_at IS NULL
           AND (s.expires_at IS NULL OR s.expires_at > now())) AS secrets,
@@ -64,6 +67,7 @@ async def all_accounts(connection: AsyncConnection) -> Sequence[Account]:
                 sync_limit=row["sync_limit"],
             ),
             processing=row["processing"],
+            credits=row["credits"],
         )
         for row in await (await cursor.execute(ALL)).fetchall()
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+from admission.budget import Short
 from admission.demand import Demand
 from admission.places import Places
 from admission.refusals import Refusal
@@ -48,7 +49,7 @@ class Blocked(NamedTuple, Generic[Prior]):
     by: Repeated[Prior] | Overpriced
 
 
-Decision = Stored | Repeated[Prior] | Overpriced | Refusal
+Decision = Stored | Repeated[Prior] | Overpriced | Short | Refusal
 
 
 class Item(NamedTuple, Generic[Entry]):
@@ -76,7 +77,7 @@ class Answer(NamedTuple, Generic[Prior]):
 
     decisions: Sequence[Decision[Prior]]
     reserved: int | None = None
-    none: Blocked[Prior] | Refusal | None = None
+    none: Blocked[Prior] | Short | Refusal | None = None
 
 
 class Deciding(Generic[Entry, Prior]):
@@ -107,15 +108,16 @@ class Deciding(Generic[Entry, Prior]):
         self,
         item: Item[Entry],
         known: Known[Prior] | None,
-        take: Callable[[Item[Entry]], Stored | Refusal],
+        take: Callable[[Item[Entry]], Stored | Short | Refusal],
     ) -> Decision[Prior]:
         before = known or self._before(item, self._named)
         if before is not None:
             return self._repeat(item, before)
         return _overpriced(item.demand) or take(item)
 
-    def _take(self, item: Item[Entry]) -> Stored | Refusal:
-        return self._places.take(item.demand) or self._store(item)
+    def _take(self, item: Item[Entry]) -> Stored | Short | Refusal:
+        demand = item.demand
+        return self._places.short(demand) or self._places.take(demand) or self._store(item)
 
     def _store(self, item: Item[Entry]) -> Stored:
         self.stored.append(item.entry)
@@ -144,21 +146,30 @@ class Deciding(Generic[Entry, Prior]):
 
     def _none(
         self, items: Sequence[Item[Entry]], known: Sequence[Known[Prior] | None]
-    ) -> Blocked[Prior] | Refusal | None:
+    ) -> Blocked[Prior] | Short | Refusal | None:
         """Take the places of all that are new, or say why none of them is stored."""
         named = dict(self._named)
-        places = 0
+        whole = items[0].demand._replace(places=0, cells=0, credits=0)
         for place, (item, stored) in enumerate(zip(items, known, strict=True)):
             before = stored or self._before(item, named)
             if before is None:
                 if too_much := _overpriced(item.demand):
                     return Blocked(place, too_much)
-                places += item.demand.places
+                whole = _together(whole, item.demand)
                 self._note(item, named)
             elif not before.same:
                 return Blocked(place, Repeated(before.prior, waits=False))
-        whole = items[0].demand._replace(places=places)
-        return self._places.take(whole) if places else None
+        if not whole.places:
+            return None
+        return self._places.short(whole) or self._places.take(whole)
+
+
+def _together(one: Demand, other: Demand) -> Demand:
+    return one._replace(
+        places=one.places + other.places,
+        cells=one.cells + other.cells,
+        credits=one.credits + other.credits,
+    )
 
 
 def _overpriced(demand: Demand) -> Overpriced | None:

@@ -8,14 +8,15 @@ class Demand(NamedTuple):
     """Places in the admission queue of one key, and callers who wait on its sync budget.
 
     Of several demands with the same idempotency key of one key, one is admitted; the others are
-    told of it. It may cost `credits`, of which `most_credits` (None: any) are allowed. Places come
-    from the `reservation` first, when it is the key's and lives.
+    told of it. It is for so many `cells`, which may cost `credits`, of which `most_credits` (None:
+    any) are allowed. Places come from the `reservation` first, when it is the key's and lives.
     """
 
     key_id: int
     places: int = 1
     callers: int = 0
     idempotency_key: str | None = None
+    cells: int = 1
     credits: int = 0
     most_credits: int | None = None
     reservation: UUID | None = None

@@ -10,6 +10,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from admission import reservations, usage
 from admission.batches import Batcher
+from admission.budget import Short
 from admission.deciding import Answer, Ask, Deciding, Item, Known, Stored
 from admission.demand import Demand
 from admission.pace import Pace
@@ -124,7 +125,9 @@ class Gate(Generic[Entry, Prior]):
         return known
 
 
-async def enter(connection: AsyncConnection, demand: Demand, resumes: Resumes) -> Stored | Refusal:
+async def enter(
+    connection: AsyncConnection, demand: Demand, resumes: Resumes
+) -> Stored | Short | Refusal:
     """Take the places of a demand without callers in the caller's transaction, which is durable.
 
     The caller stores what holds them. A refusal is remembered too, so commit it. `resumes` says
@@ -136,6 +139,8 @@ async def enter(connection: AsyncConnection, demand: Demand, resumes: Resumes) -
         found = await resumes(connection, [key])
         locked[key] = locked[key]._replace(resumes_in=found.get(key))
     places = Places(locked)
+    if short := places.short(demand):
+        return short
     refusal = places.take(demand)
     await _remember(connection, places, flushed=True)
     return refusal or Stored()

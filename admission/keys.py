@@ -20,13 +20,18 @@ Role = Literal["client", "operator"]
 
 
 class Key(NamedTuple):
-    """An account as a request meets it."""
+    """An account as a request meets it.
+
+    `credits` are those that were free when it was listed, None for no end of them; a request meets
+    what is free when it is decided on.
+    """
 
     id: int
     name: str
     role: Role
     limits: Limits
     expires_at: datetime | None
+    credits: int | None = None
 
 
 class Issued(NamedTuple):
@@ -52,10 +57,14 @@ class _Row(NamedTuple):
     queue_capacity: int
     concurrency: int
     weight: float
+    quota_daily: int | None
+    quota_monthly: int | None
     expires_at: datetime | None
+    credits: int | None = None
 
     def key(self) -> Key:
-        return Key(self.id, self.name, self.role, Limits(*self[3:8]), self.expires_at)
+        limits = Limits(*self[3:10])
+        return Key(self.id, self.name, self.role, limits, self.expires_at, self.credits)
 
 
 def well_formed(secret: str) -> bool:
@@ -70,7 +79,7 @@ def digest(secret: str) -> bytes:
 
 AUTHENTICATE = """
 SELECT k.id, k.name, k.role, k.requests_per_minute, k.sync_limit, k.queue_capacity, k.concurrency,
-       k.weight, s.expires_at
+       k.weight, k.quota_daily, k.quota_monthly, s.expires_at
 FROM api_secret s
 JOIN api_key k ON k.id = s.key_id
 WHERE s.digest = %(digest)s
@@ -88,8 +97,9 @@ async def authenticate(connection: AsyncConnection, secret: str) -> Key | None:
 
 CREATE = """
 INSERT INTO api_key (name, role, requests_per_minute, sync_limit, queue_capacity, concurrency,
-weight) VALUES (%(name)s, %(role)s, %(requests_per_minute)s, %(sync_limit)s, %(queue_capacity)s,
-        %(concurrency)s, %(weight)s)
+                     weight, quota_daily, quota_monthly)
+VALUES (%(name)s, %(role)s, %(requests_per_minute)s, %(sync_limit)s, %(queue_capacity)s,
+        %(concurrency)s, %(weight)s, %(quota_daily)s, %(quota_monthly)s)
 RETURNING id
 """
 
@@ -128,11 +138,13 @@ async def _issue(connection: AsyncConnection, key_id: int, expires_at: datetime 
 
 LIST = """
 SELECT k.id, k.name, k.role, k.requests_per_minute, k.sync_limit, k.queue_capacity, k.concurrency,
-       k.weight, nullif(max(coalesce(s.expires_at, 'infinity')), 'infinity') AS expires_at
+       k.weight, k.quota_daily, k.quota_monthly,
+       nullif(max(coalesce(s.expires_at, 'infinity')), 'infinity') AS expires_at, u.credits
 FROM api_key k
+JOIN usage u ON u.key_id = k.id
 LEFT JOIN api_secret s ON s.key_id = k.id AND s.revoked_at IS NULL
 WHERE %(name)s::text IS NULL OR k.name = %(name)s::text
-GROUP BY k.id
+GROUP BY k.id, u.credits
 ORDER BY k.name
 """
 
@@ -185,7 +197,8 @@ async def revoke(connection: AsyncConnection, key: Key) -> int:
 SET_LIMITS = """
 UPDATE api_key
 SET requests_per_minute = %(requests_per_minute)s, sync_limit = %(sync_limit)s,
-    queue_capacity = %(queue_capacity)s, concurrency = %(concurrency)s, weight = %(weight)s
+    queue_capacity = %(queue_capacity)s, concurrency = %(concurrency)s, weight = %(weight)s,
+    quota_daily = %(quota_daily)s, quota_monthly = %(quota_monthly)s
 WHERE id = %(key)s
 """
 
@@ -194,3 +207,14 @@ async def set_limits(connection: AsyncConnection, key: Key, limits: Limits) -> K
     """Change the limits; admission and claim go by them from this commit on."""
     await connection.execute(SET_LIMITS, {"key": key.id, **limits._asdict()})
     return key._replace(limits=limits)
+
+
+SET_CREDITS = """
+UPDATE usage SET credits = %(credits)s WHERE key_id = %(key)s
+"""
+
+
+async def set_credits(connection: AsyncConnection, key: Key, free: int | None) -> Key:
+    """So many credits are free from this commit on, beside those that jobs hold; None: no end."""
+    await connection.execute(SET_CREDITS, {"key": key.id, "credits": free})
+    return key._replace(credits=free)

@@ -1,4 +1,4 @@
-"""The limits of a key. Nothing is unlimited."""
+"""The limits of a key. Nothing is unlimited but its quotas, where there are none."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ class Limits(NamedTuple):
     """What one key may take.
 
     Units: requests a minute, sync callers at once, parents waiting, children running, share of the
-    workers relative to other keys.
+    workers relative to other keys; cells admitted in a day and in a month of UTC, None for any.
     """
 
     requests_per_minute: int = 600
@@ -15,3 +15,5 @@ class Limits(NamedTuple):
     queue_capacity: int = 1_000
     concurrency: int = 50
     weight: float = 1.0
+    quota_daily: int | None = None
+    quota_monthly: int | None = None

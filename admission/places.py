@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping
 from uuid import UUID
 
+from admission.budget import Short
 from admission.demand import Demand
 from admission.policy import Refused, Usage, decide
 from admission.refusals import Refusal
@@ -16,6 +17,10 @@ class Places:
         self._locked = locked
         self._now = dict(locked)
         self._refused: set[int] = set()
+
+    def short(self, demand: Demand) -> Short | None:
+        """What of its key's budget there is too little of for a demand."""
+        return self._now[demand.key_id].budget.short(demand)
 
     def take(self, demand: Demand) -> Refusal | None:
         """Take them, or say what was met instead; several that can never fit are promised none."""
@@ -31,7 +36,8 @@ class Places:
 
     def attend(self, demand: Demand) -> bool:
         """Take a sync place for each of its callers if they are free; a no promises nothing."""
-        decision = decide(demand._replace(places=0), self._now[demand.key_id])
+        free = demand._replace(places=0, cells=0, credits=0)
+        decision = decide(free, self._now[demand.key_id])
         if isinstance(decision, Refused):
             return False
         self._now[demand.key_id] = decision.usage

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
+from admission.budget import UNBOUND, Budget
 from admission.demand import Demand
 from admission.refusals import Refusal, RefusalCode, Taken, Watch
 
@@ -30,6 +31,7 @@ class Usage(NamedTuple):
     `promised` and `sync_promised`. Times are epoch seconds.
 
     `resumes_in` is how many seconds from now the queue moves again, if most of it cannot move.
+    `budget` is what may be spent; `decide` does not look at it.
     """
 
     waiting: int
@@ -44,6 +46,7 @@ class Usage(NamedTuple):
     sync_promised: float = 0.0
     now: float = 0.0
     resumes_in: float | None = None
+    budget: Budget = UNBOUND
 
     @property
     def reserved(self) -> int:
@@ -112,6 +115,7 @@ def _taken(demand: Demand, usage: Usage) -> Usage:
         waiting=usage.waiting + demand.places,
         reservations=reservations,
         callers=usage.callers + demand.callers,
+        budget=usage.budget.after(demand),
     )
 
 

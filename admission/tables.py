@@ -1,7 +1,7 @@
 """The tables of admission: keys, their secrets, and what each has taken."""
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import (
     BigInteger,
@@ -9,6 +9,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Computed,
+    Date,
     DateTime,
     Float,
     ForeignKey,
@@ -43,6 +44,11 @@ def count() -> Column[int]:
     return Column(Integer, nullable=False, server_default=ZERO)
 
 
+def large() -> Column[int]:
+    """A counter of what may be more than two thousand million."""
+    return Column(BigInteger, nullable=False, server_default=ZERO)
+
+
 def epoch() -> Column[float]:
     """Seconds since 1970, as a scheduler's memory."""
     return Column(Float, nullable=False, server_default=ZERO)
@@ -59,6 +65,7 @@ class ApiKey(SQLModel, table=True):
             " AND concurrency > 0 AND weight > 0",
             name="api_key_limits",
         ),
+        CheckConstraint("quota_daily >= 0 AND quota_monthly >= 0", name="api_key_quotas"),
     )
 
     id: int = Field(sa_column=Column(Integer, Identity(), primary_key=True))
@@ -69,6 +76,8 @@ class ApiKey(SQLModel, table=True):
     queue_capacity: int = Field(sa_column=Column(Integer, nullable=False))
     concurrency: int = Field(sa_column=Column(Integer, nullable=False))
     weight: float = Field(sa_column=Column(Float, nullable=False))
+    quota_daily: int | None = Field(sa_column=Column(Integer))
+    quota_monthly: int | None = Field(sa_column=Column(Integer))
     created_at: datetime = Field(sa_column=moment(nullable=False, now=True))
 
 
@@ -99,10 +108,15 @@ class UsageRow(SQLModel, table=True):
     over, as of `busy_at`. `promised` and `sync_promised` are until when the places that will be
     free are promised to callers who were refused. `open` and `able` are what fan-out and claim look
     for.
+
+    `credits` are those that may still be spent (None: without end), `held` those that parents which
+    have not ended may still be charged, `charged` those that were. `used_day` and `used_month` are
+    the cells admitted on the day `used_on` of UTC and in its month.
     """
 
     __tablename__ = "usage"
     __table_args__ = (
+        CheckConstraint("credits >= 0", name="usage_credits"),
         Index("usage_open", "fan_turn", postgresql_where=text("open")),
         {"postgresql_with": {"fillfactor": 50}},
     )
@@ -139,6 +153,14 @@ class UsageRow(SQLModel, table=True):
     claimed: int = Field(sa_column=count())
     promised: float = Field(sa_column=epoch())
     sync_promised: float = Field(sa_column=epoch())
+    credits: int | None = Field(sa_column=Column(BigInteger))
+    held: int = Field(sa_column=large())
+    charged: int = Field(sa_column=large())
+    quota_daily: int | None = Field(sa_column=Column(Integer))
+    quota_monthly: int | None = Field(sa_column=Column(Integer))
+    used_on: date | None = Field(sa_column=Column(Date))
+    used_day: int = Field(sa_column=count())
+    used_month: int = Field(sa_column=count())
     open: bool = Field(
         sa_column=Column(
             Boolean,

@@ -1,12 +1,14 @@
 """The usage row of a key: its lock is what makes admission exact."""
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from admission.budget import UNBOUND, Budget, quotas
 from admission.durability import UNFLUSHED
 from admission.policy import Usage
 from admission.refusals import Taken
@@ -14,8 +16,14 @@ from admission.refusals import Taken
 LOCK = """
 SELECT key_id, depth AS waiting, capacity, detached, sync_limit, promised, sync_promised,
        clock AS now,
-       drain_rate(drained, drained_at, drained_from, clock) AS drain_per_second
-FROM usage, (SELECT extract(epoch FROM clock_timestamp())::float8 AS clock) AS at
+       drain_rate(drained, drained_at, drained_from, clock) AS drain_per_second,
+       credits, quota_daily, quota_monthly,
+       CASE WHEN used_on >= today THEN used_day ELSE 0 END AS used_day,
+       CASE WHEN date_trunc('month', used_on) >= date_trunc('month', today)
+            THEN used_month ELSE 0 END AS used_month
+FROM usage,
+     (SELECT extract(epoch FROM now)::float8 AS clock, (now AT TIME ZONE 'UTC')::date AS today
+      FROM clock_timestamp() AS now) AS at
 WHERE key_id = ANY(%(keys)s)
 ORDER BY key_id
 FOR NO KEY UPDATE OF usage
@@ -40,11 +48,23 @@ async def lock(connection: AsyncConnection, keys: Iterable[int]) -> dict[int, Us
     wanted = {"keys": sorted(set(keys))}
     rows = await connection.cursor(row_factory=dict_row).execute(LOCK, wanted)
     taken_besides = await connection.execute(BESIDES, wanted)
-    usages = {row.pop("key_id"): Usage(**row) async for row in rows}
+    usages = {row.pop("key_id"): _usage(row) async for row in rows}
     async for key, callers, reservations in taken_besides:
         if key in usages:
             usages[key] = usages[key]._replace(callers=callers, reservations=reserved(reservations))
     return usages
+
+
+def _usage(row: dict[str, Any]) -> Usage:
+    return Usage(budget=budget(row), **row)
+
+
+def budget(row: dict[str, Any]) -> Budget:
+    """The budget of a key, whose columns are taken out of the row; as of its `now`."""
+    daily = row.pop("quota_daily"), row.pop("used_day")
+    monthly = row.pop("quota_monthly"), row.pop("used_month")
+    now = datetime.fromtimestamp(row["now"], UTC)
+    return Budget(row.pop("credits"), quotas(now, daily=daily, monthly=monthly))
 
 
 def reserved(reservations: dict[str, int] | None) -> dict[UUID, int]:
@@ -82,10 +102,15 @@ async def promise(
 READ = """
 SELECT depth AS waiting, capacity, detached, sync_limit, promised, sync_promised, clock AS now,
        drain_rate(drained, drained_at, drained_from, clock) AS drain_per_second,
+       credits, quota_daily, quota_monthly,
+       CASE WHEN used_on >= today THEN used_day ELSE 0 END AS used_day,
+       CASE WHEN date_trunc('month', used_on) >= date_trunc('month', today)
+            THEN used_month ELSE 0 END AS used_month,
        (SELECT count(*)::int FROM sync_wait w WHERE w.key_id = usage.key_id) AS callers,
        (SELECT json_object_agg(id, places) FROM reservation r
         WHERE r.key_id = usage.key_id AND places > 0 AND expires_at > now()) AS reservations
-FROM usage, (SELECT extract(epoch FROM now())::float8 AS clock) AS at
+FROM usage, (SELECT extract(epoch FROM now())::float8 AS clock,
+                    (now() AT TIME ZONE 'UTC')::date AS today) AS at
 WHERE key_id = %(key)s
 """
 
@@ -99,7 +124,13 @@ async def read(connection: AsyncConnection, key_id: int) -> Usage | None:
     row: dict[str, Any] | None = await (await cursor.execute(READ, {"key": key_id})).fetchone()
     if row is None:
         return None
-    return Usage(**row | {"reservations": reserved(row["reservations"])})
+    return _usage(row | {"reservations": reserved(row["reservations"])})
+
+
+async def budget_of(connection: AsyncConnection, key_id: int) -> Budget:
+    """What a key may still spend, as `read` has it."""
+    found = await read(connection, key_id)
+    return found.budget if found else UNBOUND
 
 
 async def taken(connection: AsyncConnection, key_id: int) -> Taken | None:

@@ -7,7 +7,8 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from admission import gate
-from admission.demand import Demand
+from admission.budget import Short
+from admission.deciding import Stored
 from admission.refusals import Refusal
 from orchestrator.store import deliveries, group_actions, steering, strands
 from orchestrator.store.group_actions import Action
@@ -15,6 +16,8 @@ from orchestrator.store.steering import Again
 
 CANCELED_AT_ONCE = 300
 RETRIED_AT_ONCE = 50
+SHORT_SECONDS = 60.0
+"""How often a retry looks whether its key may spend again."""
 
 
 async def act(pool: AsyncConnectionPool) -> bool:
@@ -47,7 +50,7 @@ async def _cancel(connection: AsyncConnection, action: Action) -> None:
 
 
 async def _retry(connection: AsyncConnection, action: Action) -> None:
-    """Each is admitted by itself; when there is no room the action waits for it."""
+    """Each is admitted by itself; when there is no room, or no credit, the action waits for it."""
     parents = await group_actions.batch(connection, action, most=RETRIED_AT_ONCE)
     reached = action.reached
     for parent in parents:
@@ -55,12 +58,17 @@ async def _retry(connection: AsyncConnection, action: Action) -> None:
             connection, key_id=action.key_id, parent=parent, statuses=action.statuses
         )
         if isinstance(found, Again):
-            admitted = await gate.enter(connection, Demand(action.key_id), strands.resumes)
-            if isinstance(admitted, Refusal):
-                pause = admitted.retry_after_seconds
+            demand = found.demand(action.key_id)
+            admitted = await gate.enter(connection, demand, strands.resumes)
+            if not isinstance(admitted, Stored):
+                pause = _pause(admitted)
                 await group_actions.go_on(connection, action, reached=reached, pause_seconds=pause)
                 return
             await steering.again(connection, found)
         reached = parent
     finished = len(parents) < RETRIED_AT_ONCE
     await group_actions.go_on(connection, action, reached=reached, finished=finished)
+
+
+def _pause(met: Short | Refusal) -> float:
+    return met.retry_after_seconds if isinstance(met, Refusal) else SHORT_SECONDS

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from psycopg_pool import AsyncConnectionPool
 
+from admission.budget import Short
 from admission.deciding import Ask, Blocked, Decision, Item, Overpriced, Repeated, Stored
 from admission.demand import Demand
 from admission.gate import Gate
@@ -64,7 +65,7 @@ class Withheld(NamedTuple):
     why: Conflict | Overpriced
 
 
-Outcome = Accepted | Replayed | Conflict | Overpriced | Refusal
+Outcome = Accepted | Replayed | Conflict | Overpriced | Short | Refusal
 
 
 class Outcomes(NamedTuple):
@@ -75,7 +76,7 @@ class Outcomes(NamedTuple):
 
     each: Sequence[Outcome]
     reserved: int | None = None
-    none: Withheld | Refusal | None = None
+    none: Withheld | Short | Refusal | None = None
 
 
 class Submitter:
@@ -157,6 +158,7 @@ def _demand(parent: NewParent, reservation: UUID | None) -> Demand:
         places=int(not sync),
         callers=int(sync),
         idempotency_key=parent.idempotency_key,
+        cells=parent.plan.total,
         credits=parent.plan.estimate,
         most_credits=parent.plan.max_credits,
         reservation=reservation,

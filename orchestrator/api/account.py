@@ -4,6 +4,8 @@ from typing import Any
 
 from litestar import Request, get
 
+from admission import usage as usages
+from admission.budget import Quota
 from admission.keys import Key
 from orchestrator.api import services
 from orchestrator.api.replies import Reply, document
@@ -16,13 +18,18 @@ PLAN = "self-hosted"
 
 
 class LimitsView(Wire):
-    """The limits of a key: requests a minute, sync callers, parents waiting, children running."""
+    """The limits of a key: requests a minute, sync callers, parents waiting, children running.
+
+    Quotas are cells a day and a month of UTC, null without one.
+    """
 
     requests_per_minute: int
     sync_limit: int
     queue_capacity: int
     concurrency: int
     weight: float
+    quota_daily: int | None
+    quota_monthly: int | None
 
 
 class KeyView(Wire):
@@ -43,18 +50,26 @@ class Used(Wire):
 
 
 class Balance(Wire):
-    """Credits left; null when they are unlimited."""
+    """Credits that jobs may still be admitted for; null when they are unlimited."""
 
     plan: str
     credits: int | None
     unlimited: bool
 
 
-class Quotas(Wire):
-    """Jobs a day and a month; null where there is no quota."""
+class QuotaView(Wire):
+    """Cells admitted since the day or month of UTC began, of how many, until when."""
 
-    daily: None = None
-    monthly: None = None
+    limit: int
+    used: int
+    resets_at: str
+
+
+class Quotas(Wire):
+    """Cells a day and a month; null where there is no quota."""
+
+    daily: QuotaView | None = None
+    monthly: QuotaView | None = None
 
 
 class UsageView(Wire):
@@ -76,16 +91,21 @@ async def key(request: AnyRequest) -> Reply:
 async def usage(request: AnyRequest) -> Reply:
     """What the key has asked for in its lifetime."""
     asking: Key = request.scope["auth"]
-    async with services.of(request.scope).pool.connection() as connection:
+    async with services.of(request.scope).reading() as connection:
         by_surface = await lanes.asked(connection, asking.id)
+        budget = await usages.budget_of(connection, asking.id)
     return document(
         UsageView(
             plan=PLAN,
             usage=Used(total_jobs=sum(by_surface.values()), by_surface=by_surface),
-            balance=Balance(plan=PLAN, credits=None, unlimited=True),
-            quotas=Quotas(),
+            balance=Balance(plan=PLAN, credits=budget.credits, unlimited=budget.credits is None),
+            quotas=Quotas(**{quota.period: _quota(quota) for quota in budget.quotas}),
         )
     )
+
+
+def _quota(quota: Quota) -> QuotaView:
+    return QuotaView(limit=quota.limit, used=quota.used, resets_at=rfc3339(quota.resets_at))
 
 
 def _key(key: Key) -> KeyView:

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from litestar import Request, post
 from litestar.types import Scope
 
+from admission.budget import Short
 from admission.refusals import Refusal
 from orchestrator import submission
 from orchestrator.api import asking, batching, denials, problems, services
@@ -74,15 +75,15 @@ async def _submit(scope: Scope, batch: Batch, asked: Sequence[Asked]) -> Outcome
     )
 
 
-def _none(why: Withheld | Refusal) -> Problem:
+def _none(why: Withheld | Short | Refusal) -> Problem:
     """Why nothing was stored of what was to be stored whole."""
     if isinstance(why, Withheld):
         problem = denials.denied(why.why)
         return problem._replace(message=f"items[{why.place}]: {problem.message}")
-    if why.requested > why.limit:
+    if isinstance(why, Refusal) and why.requested > why.limit:
         message = f"{why.requested} places; the admission queue of this API key has {why.limit}."
         return problems.fault("items", message)
-    return denials.refused(why)
+    return denials.denied(why)
 
 
 class _Taken(NamedTuple):

@@ -1,5 +1,6 @@
 """The noes of admission and of waiting: the three 429s, the 409, the 403, and those to callers."""
 
+from admission.budget import OverQuota, Period, Short, Unaffordable
 from admission.deciding import Overpriced
 from admission.policy import retry_after
 from admission.refusals import Refusal, RefusalCode
@@ -7,6 +8,7 @@ from orchestrator.api.codes import Code
 from orchestrator.api.problems import Problem, unavailable
 from orchestrator.domain import ids
 from orchestrator.domain.envelope import Wire
+from orchestrator.domain.times import rfc3339
 from orchestrator.submission import Conflict
 
 
@@ -71,6 +73,44 @@ def overpriced(met: Overpriced) -> Problem:
     )
     details = Price(estimated=met.estimated, max_credits=met.most)
     return Problem(Code.INSUFFICIENT_CREDITS, message, details)
+
+
+class Balance(Wire):
+    """The details of a job that there are too few credits for."""
+
+    estimated: int
+    remaining: int
+
+
+def unaffordable(met: Unaffordable) -> Problem:
+    """A submission that may cost more than the API key has free."""
+    message = (
+        f"It may cost {met.estimated} credits, and this API key has {met.free} free; nothing was"
+        " stored. Ask for fewer cells, wait for jobs that hold credits to end, or get more."
+    )
+    details = Balance(estimated=met.estimated, remaining=met.free)
+    return Problem(Code.INSUFFICIENT_CREDITS, message, details)
+
+
+class Spent(Wire):
+    """The details of a job beyond a quota: cells used of how many, until it begins anew."""
+
+    period: Period
+    limit: int
+    used: int
+    resets_at: str
+
+
+def over_quota(met: OverQuota) -> Problem:
+    """A submission of more cells than its API key may still have admitted in a day or a month."""
+    quota = met.quota
+    resets_at = rfc3339(quota.resets_at)
+    message = (
+        f"{met.requested} cells; of the {quota.period} quota of {quota.limit} this API key has used"
+        f" {quota.used}. It begins anew at {resets_at}."
+    )
+    details = Spent(period=quota.period, limit=quota.limit, used=quota.used, resets_at=resets_at)
+    return Problem(Code.QUOTA_EXCEEDED, message, details)
 
 
 def not_cancelable() -> Problem:
@@ -139,12 +179,16 @@ def refused(refusal: Refusal) -> Problem:
     )
 
 
-def denied(met: Conflict | Overpriced | Refusal) -> Problem:
+def denied(met: Conflict | Overpriced | Short | Refusal) -> Problem:
     """A submission that was not taken in, whatever it met."""
     match met:
         case Conflict(parent):
             return conflict(ids.text(parent))
         case Overpriced():
             return overpriced(met)
+        case Unaffordable():
+            return unaffordable(met)
+        case OverQuota():
+            return over_quota(met)
         case Refusal():
             return refused(met)

@@ -46,7 +46,7 @@ class KeyUsage(Wire):
 
 
 class ListedKey(Wire):
-    """A key; `secrets` is how many live ones it has."""
+    """A key; `secrets` is how many live ones it has, `credits` how many are free; null: any."""
 
     id: int
     name: str
@@ -54,6 +54,7 @@ class ListedKey(Wire):
     limits: LimitsView
     created_at: str
     secrets: int
+    credits: int | None
     usage: KeyUsage
 
 
@@ -102,6 +103,7 @@ def _key(account: Account) -> ListedKey:
         limits=LimitsView(**account.limits._asdict()),
         created_at=rfc3339(account.created_at),
         secrets=account.secrets,
+        credits=account.credits,
         usage=KeyUsage(
             depth=account.usage.depth,
             processing=account.processing,

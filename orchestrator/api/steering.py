@@ -9,9 +9,8 @@ from litestar import Request, delete, post
 from psycopg import AsyncConnection
 
 from admission import gate
-from admission.demand import Demand
+from admission.deciding import Stored
 from admission.keys import Key
-from admission.refusals import Refusal
 from orchestrator.api import denials, problems, queries, reading, retries, services
 from orchestrator.api.problems import Problem
 from orchestrator.api.replies import NOTHING, Header, Reply, document
@@ -140,9 +139,9 @@ async def _retry(here: Services, key: Key, job: JobId, asked: RetryRequest) -> R
             case NotRetryable(ended):
                 return denials.not_retryable(ended=ended)
             case Again():
-                admitted = await gate.enter(connection, Demand(key.id), strands.resumes)
-                if isinstance(admitted, Refusal):
-                    return denials.refused(admitted)
+                admitted = await gate.enter(connection, found.demand(key.id), strands.resumes)
+                if not isinstance(admitted, Stored):
+                    return denials.denied(admitted)
                 await steering.again(connection, found)
     return await _read(here, key, job, HTTPStatus.ACCEPTED)
 

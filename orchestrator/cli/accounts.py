@@ -14,27 +14,32 @@ from orchestrator.surfaces import Discreet
 if TYPE_CHECKING:
     from rich.table import Table
 
-NUMBERS = frozenset({"Id", "Per minute", "Sync", "Queue", "Running", "Weight"})
+NUMBERS = frozenset(
+    {"Id", "Per minute", "Sync", "Queue", "Running", "Weight", "A day", "A month", "Credits"}
+)
 
 
 class Allowed(Wire):
-    """The limits of a key."""
+    """The limits of a key; quotas are cells, null without one."""
 
     requests_per_minute: int
     sync_limit: int
     queue_capacity: int
     concurrency: int
     weight: float
+    quota_daily: int | None
+    quota_monthly: int | None
 
 
 class Account(Discreet, Wire, kw_only=True):
-    """A key; `key` is its secret, there only when it was just made."""
+    """A key; `key` is its secret, there only when it was just made; `credits` null: any number."""
 
     id: int
     name: str
     key: str | UnsetType = UNSET
     role: Role
     limits: Allowed
+    credits: int | None
     expires_at: str | None
 
     def _shown(self) -> dict[str, Any]:
@@ -49,6 +54,7 @@ def account(key: Key, secret: str | UnsetType = UNSET) -> Account:
         key=secret,
         role=key.role,
         limits=Allowed(**key.limits._asdict()),
+        credits=key.credits,
         expires_at=rfc3339(key.expires_at),
     )
 
@@ -69,10 +75,17 @@ def accounts(keys: Iterable[Key]) -> "Table":
         "Queue",
         "Running",
         "Weight",
+        "A day",
+        "A month",
+        "Credits",
         "Expires",
         right=NUMBERS,
     )
     for key in keys:
-        numbers = [f"{limit:,g}" for limit in key.limits]
+        numbers = [_number(number) for number in (*key.limits, key.credits)]
         made.add_row(key.name, str(key.id), key.role, *numbers, rfc3339(key.expires_at) or "never")
     return made
+
+
+def _number(number: float | None) -> str:
+    return "–" if number is None else f"{number:,g}"

@@ -9,17 +9,16 @@ from admission import keys
 from admission.keys import Issued, Key, Role
 from admission.limits import Limits
 from orchestrator.cli.database import connected
+from orchestrator.cli.key_options import Chosen
 from orchestrator.errors import ParallaxError
 from orchestrator.settings import Settings
 
 
-async def create(
-    name: str, chosen: dict[str, int | float], *, role: Role, expires_at: datetime | None
-) -> Issued:
-    """A new key; `chosen` are the limits that differ from a new key's."""
-    async with connected() as connection:
+async def create(name: str, chosen: Chosen, *, role: Role, expires_at: datetime | None) -> Issued:
+    """A new key; `chosen` is what differs from any new one's."""
+    async with connected() as connection, connection.transaction():
         try:
-            return await keys.create(
+            made = await keys.create(
                 connection,
                 name,
                 limits=_changed(Limits(), chosen),
@@ -30,6 +29,7 @@ async def create(
             raise ParallaxError(
                 f"A key named {name!r} exists; `parallax keys rotate` makes a new secret for it."
             ) from None
+        return made._replace(key=await _granted(connection, made.key, chosen))
 
 
 async def all_keys() -> Sequence[Key]:
@@ -53,13 +53,14 @@ async def revoke(name: str) -> int:
         return await keys.revoke(connection, await _find(connection, name))
 
 
-async def limit(name: str, chosen: dict[str, int | float]) -> Key:
-    """The key, with the chosen limits changed if there are any."""
-    async with connected() as connection:
+async def limit(name: str, chosen: Chosen) -> Key:
+    """The key, with what was chosen changed if there is any."""
+    async with connected() as connection, connection.transaction():
         key = await _find(connection, name)
-        if not chosen:
-            return key
-        return await keys.set_limits(connection, key, _changed(key.limits, chosen))
+        limits = _changed(key.limits, chosen)
+        if limits != key.limits:
+            key = await keys.set_limits(connection, key, limits)
+        return await _granted(connection, key, chosen)
 
 
 async def make_anew(name: str, settings: Settings) -> Issued:
@@ -77,5 +78,12 @@ async def _find(connection: AsyncConnection, name: str) -> Key:
     raise ParallaxError(f"No key is named {name!r}; `parallax keys list` shows those there are.")
 
 
-def _changed(limits: Limits, chosen: dict[str, int | float]) -> Limits:
-    return Limits(**(limits._asdict() | chosen))
+def _changed(limits: Limits, chosen: Chosen) -> Limits:
+    return Limits(**(limits._asdict() | {k: v for k, v in chosen.items() if k != "credits"}))
+
+
+async def _granted(connection: AsyncConnection, key: Key, chosen: Chosen) -> Key:
+    if "credits" not in chosen:
+        return key
+    free = chosen["credits"]
+    return await keys.set_credits(connection, key, None if free is None else int(free))

@@ -5,8 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from orchestrator.cli import moments
+from orchestrator.cli import key_options, moments
 from orchestrator.cli.edge import run
+from orchestrator.cli.key_options import (
+    Concurrency,
+    Credits,
+    QueueCapacity,
+    QuotaDaily,
+    QuotaMonthly,
+    Rate,
+    SyncLimit,
+    Weight,
+)
 from orchestrator.cli.options import AsJson, Expires
 from orchestrator.cli.output import console, document, note
 from orchestrator.durations import seconds
@@ -24,21 +34,6 @@ def _name(given: str) -> str:
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", callback=_name, help="The key's name.")]
-Rate = Annotated[
-    int | None, typer.Option(min=1, metavar="PER_MINUTE", help="Requests a minute; new: 600.")
-]
-SyncLimit = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="Callers waiting at once; new: 8.")
-]
-QueueCapacity = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="Jobs in the queue; new: 1000.")
-]
-Concurrency = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Cells running at once; new: 50.")
-]
-Weight = Annotated[
-    float | None, typer.Option(min=0.001, metavar="W", help="Share of the workers; new: 1.")
-]
 
 
 def create(
@@ -49,6 +44,9 @@ def create(
     queue_capacity: QueueCapacity = None,
     concurrency: Concurrency = None,
     weight: Weight = None,
+    credits: Credits = None,  # noqa: A002 - the option's name
+    quota_daily: QuotaDaily = None,
+    quota_monthly: QuotaMonthly = None,
     role: Annotated[Literal["client", "operator"], typer.Option(help="What it may do.")] = "client",
     expires: Expires = None,
     as_json: AsJson = False,
@@ -56,7 +54,16 @@ def create(
     """Make a key and print its secret, which is shown this once."""
     from orchestrator.cli import keyring
 
-    chosen = _chosen(rate, sync_limit, queue_capacity, concurrency, weight)
+    chosen = key_options.chosen(
+        requests_per_minute=rate,
+        sync_limit=sync_limit,
+        queue_capacity=queue_capacity,
+        concurrency=concurrency,
+        weight=weight,
+        credits=credits,
+        quota_daily=quota_daily,
+        quota_monthly=quota_monthly,
+    )
     work = keyring.create(name, chosen, role=role, expires_at=_ends(expires))
     _tell(run(work), as_json=as_json)
 
@@ -112,13 +119,25 @@ def limits(
     queue_capacity: QueueCapacity = None,
     concurrency: Concurrency = None,
     weight: Weight = None,
+    credits: Credits = None,  # noqa: A002 - the option's name
+    quota_daily: QuotaDaily = None,
+    quota_monthly: QuotaMonthly = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a key's limits, or change those given."""
+    """Show a key's limits and credits, or change those given."""
     from orchestrator.cli import keyring
     from orchestrator.cli.accounts import account, accounts
 
-    chosen = _chosen(rate, sync_limit, queue_capacity, concurrency, weight)
+    chosen = key_options.chosen(
+        requests_per_minute=rate,
+        sync_limit=sync_limit,
+        queue_capacity=queue_capacity,
+        concurrency=concurrency,
+        weight=weight,
+        credits=credits,
+        quota_daily=quota_daily,
+        quota_monthly=quota_monthly,
+    )
     key = run(keyring.limit(name, chosen))
     if as_json:
         document(account(key))
@@ -135,24 +154,6 @@ def build() -> typer.Typer:
     group.command("revoke")(revoke)
     group.command("limits")(limits)
     return group
-
-
-def _chosen(
-    rate: int | None,
-    sync_limit: int | None,
-    queue_capacity: int | None,
-    concurrency: int | None,
-    weight: float | None,
-) -> dict[str, int | float]:
-    """The limits given on the command line, by their names in `Limits`."""
-    given = {
-        "requests_per_minute": rate,
-        "sync_limit": sync_limit,
-        "queue_capacity": queue_capacity,
-        "concurrency": concurrency,
-        "weight": weight,
-    }
-    return {name: limit for name, limit in given.items() if limit is not None}
 
 
 def _ends(expires: str | None) -> datetime | None:

@@ -1,7 +1,7 @@
 """A plan: a parsed submission, and the cells (surface × region) it stands for."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -55,6 +55,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def estimate(self) -> int:
         """The credits it costs when every cell shows something."""
         return sum(self.costs.get(name, 0) for name in self.surfaces) * len(self.regions)
+
+    def cost(self, ordinals: Iterable[int]) -> int:
+        """The credits these cells cost when each shows something."""
+        if not self.costs:
+            return 0
+        return sum(self.costs.get(self.cell(ordinal).surface, 0) for ordinal in ordinals)
 
     def cells(self) -> Iterator[Cell]:
         """All cells, surface-major in request order."""

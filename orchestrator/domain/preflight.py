@@ -1,7 +1,9 @@
 """Looking before the leap: which limit jobs would meet, and the answer a client reads. Pure."""
 
+import math
 from typing import Literal, NamedTuple
 
+from admission.budget import OverQuota, Quota, Unaffordable
 from admission.demand import Demand
 from admission.policy import Refused, Usage, decide, retry_after
 from orchestrator.domain.envelope import Wire
@@ -27,7 +29,7 @@ class Jobs(NamedTuple):
 
 
 class Met(NamedTuple):
-    """The limit jobs meet first; None seconds when they can never fit at once."""
+    """The limit jobs meet first; None seconds when they can never fit at once, or nobody knows."""
 
     binding: Binding
     retry_after_seconds: int | None
@@ -43,13 +45,24 @@ def met(jobs: Jobs, usage: Usage, rate: RequestRate, *, chance: float = 0.0) -> 
         due = retry_after((requests - rate.remaining) * 60 / rate.limit, chance)
         return Met("requestRate", due if requests <= rate.limit else None)
     places, callers = (0, jobs.n) if jobs.sync else (jobs.n, 0)
-    decision = decide(Demand(0, places, callers), usage, chance=chance)
+    demand = Demand(0, places, callers, cells=jobs.n * jobs.cells, credits=jobs.n * jobs.credits)
+    match usage.budget.short(demand):
+        case Unaffordable():
+            return Met("credits", None)
+        case OverQuota(quota):
+            return Met("quota", _until(quota, usage.now) if demand.cells <= quota.limit else None)
+    decision = decide(demand, usage, chance=chance)
     if not isinstance(decision, Refused):
         return None
     refusal = decision.refusal
     fits = jobs.n <= refusal.limit
     binding: Binding = "syncConcurrency" if jobs.sync else "admissionQueue"
     return Met(binding, refusal.retry_after_seconds if fits else None)
+
+
+def _until(quota: Quota, now: float) -> int:
+    """Whole seconds until a quota begins anew."""
+    return max(1, math.ceil(quota.resets_at.timestamp() - now))
 
 
 class Reserved(Wire):
@@ -64,10 +77,11 @@ class Preflight(Wire):
     """What would become of these jobs, submitted now and alone.
 
     `binding` is the first limit they meet. `retry_after_seconds` is null when they are admitted,
-    and when they can never fit at once. `estimated_start_seconds` is until the first of them would
-    leave the admission queue, `estimated_finish_seconds` until the last of their cells has ended,
-    behind all this key has sent, at the pace of now; null when that is not known. `headroom` is
-    what is left beside the reservation.
+    when they can never fit at once, and when credits lack; of a quota it is until that begins anew.
+    `estimated_start_seconds` is until the first of them would leave the admission queue,
+    `estimated_finish_seconds` until the last of their cells has ended, behind all this key has
+    sent, at the pace of now; null when that is not known. `headroom` is what is left beside the
+    reservation.
     """
 
     admitted: bool

@@ -26,6 +26,8 @@ async def test_a_key_reads_itself(issue, opened):
             "queueCapacity": 3,
             "concurrency": 4,
             "weight": 0.5,
+            "quotaDaily": None,
+            "quotaMonthly": None,
         },
         "expiresAt": None,
     }

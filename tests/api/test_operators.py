@@ -176,9 +176,12 @@ async def test_every_key_is_listed_with_its_limits_and_no_secret(
             "queueCapacity": 9,
             "concurrency": 50,
             "weight": 1.0,
+            "quotaDaily": None,
+            "quotaMonthly": None,
         },
         "createdAt": rfc3339(created),
         "secrets": 2,
+        "credits": None,
         "usage": {"depth": 0, "processing": 0, "syncRunning": 0},
     }
     assert (await keyed(operator, gone.key.name))["secrets"] == 0

@@ -4,6 +4,7 @@ from uuid import UUID
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from admission.budget import UNBOUND
 from admission.demand import Demand
 from admission.pace import FIRST_GUESS_SECONDS, Pace
 from admission.policy import (
@@ -26,6 +27,7 @@ rates = st.floats(0, 10_000)
 chances = st.floats(0, 1, exclude_max=True)
 usages = st.builds(
     Usage,
+    budget=st.just(UNBOUND),
     waiting=places,
     capacity=places,
     reservations=st.dictionaries(ids, st.integers(1, 3_000), max_size=4),

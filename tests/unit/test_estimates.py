@@ -1,10 +1,12 @@
 import math
 import random
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from admission.budget import UNBOUND, Budget, Quota
 from admission.policy import Usage
 from orchestrator.domain import estimates, preflight
 from orchestrator.domain.estimates import DECAY_SECONDS, Going
@@ -31,6 +33,7 @@ ONE = Jobs(n=1, cells=1)
 RATE = RequestRate(limit=600, remaining=599, reset_at="")
 usages = st.builds(
     Usage,
+    budget=st.just(UNBOUND),
     waiting=st.integers(0, 15_000),
     capacity=st.integers(0, 15_000),
     reservations=st.dictionaries(st.uuids(), st.integers(1, 3_000), max_size=3),
@@ -172,6 +175,26 @@ def test_what_preflight_says_is_what_admission_decides(usage, n, sync):
         assert met
         assert met.binding == ("syncConcurrency" if sync else "admissionQueue")
         assert (met.retry_after_seconds is None) == (n > limit)
+
+
+def quota(used):
+    return Quota("daily", 10, used, datetime(2026, 1, 2, tzinfo=UTC))
+
+
+def test_a_budget_that_is_too_small_is_met_before_the_room():
+    """Of credits nobody knows when; of a quota when it begins anew, if it ever has room for them."""
+    full = Usage(9, 9, now=datetime(2026, 1, 1, 23, 59, tzinfo=UTC).timestamp())
+    jobs = Jobs(n=2, cells=3, credits=5)
+    poor = full._replace(budget=Budget(9))
+    assert preflight.met(jobs, poor, RATE) == Met("credits", None)
+    spent = full._replace(budget=Budget(10, (quota(5),)))
+    assert preflight.met(jobs, spent, RATE) == Met("quota", 60)
+    never = full._replace(budget=Budget(quotas=(quota(0),)))
+    assert preflight.met(jobs._replace(n=4), never, RATE) == Met("quota", None)
+    rich = full._replace(budget=Budget(10, (quota(4),)))
+    met = preflight.met(jobs, rich, RATE)
+    assert met
+    assert met.binding == "admissionQueue"
 
 
 def test_the_rate_says_when_its_tokens_are_due():

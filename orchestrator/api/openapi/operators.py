@@ -124,6 +124,7 @@ def _key() -> ListedKey:
         role="client",
         limits=LimitsView(**Limits()._asdict()),
         created_at=rfc3339(NOW - timedelta(days=2)),
+        credits=None,
         secrets=1,
         usage=KeyUsage(depth=12, processing=20, sync_running=3),
     )

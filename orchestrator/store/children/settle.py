@@ -147,9 +147,10 @@ WITH outcome AS MATERIALIZED (
     SELECT half.halved,
            CASE WHEN t.completed > 0 OR l.open_until > now() THEN 0
                 ELSE greatest(t.failures, half.halved::int) END AS strikes) AS new
-  WHERE new.strikes > 0 OR new.halved OR t.not_before IS NOT NULL
-     OR (t.completed > 0
-         AND (l.failures <> 0 OR l.open_until IS NOT NULL OR l.adaptive IS NOT NULL))
+  WHERE l.learns
+    AND (new.strikes > 0 OR new.halved OR t.not_before IS NOT NULL
+         OR (t.completed > 0
+             AND (l.failures <> 0 OR l.open_until IS NOT NULL OR l.adaptive IS NOT NULL)))
   ORDER BY l.id
   FOR NO KEY UPDATE OF l
 ), taught AS (

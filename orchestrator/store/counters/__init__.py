@@ -14,7 +14,7 @@ from orchestrator.store.counters.pace import PACE_REFILL, PACE_TOKENS
 from orchestrator.store.counters.parents import COUNT_PARENTS
 from orchestrator.store.counters.rates import DECAYED, DRAIN_RATE
 from orchestrator.store.counters.recount import Difference, differences
-from orchestrator.store.counters.rollup import ROLLED_UP
+from orchestrator.store.counters.rollup import HELD, ROLLED_UP
 
 __all__ = ["FUNCTIONS", "TRIGGERS", "Difference", "differences"]
 
@@ -22,6 +22,7 @@ FUNCTIONS = (
     DECAYED,
     DRAIN_RATE,
     ROLLED_UP,
+    HELD,
     PACE_REFILL,
     PACE_TOKENS,
     COUNT_PARENTS,

@@ -4,54 +4,72 @@ A parent waits with the cells it has not ended yet: all of them, or those in its
 
 A strand that gets its first parent, or lets one go, is served as of now. A key with a new strand is
 looked at next: what it waited for before says nothing about that.
+
+Credits go from free to held as a parent comes in, with all it may cost; what it is charged is held
+no more, and what is left when it ends is free again. Cells come into a quota with their parent, and
+by an update when some of them are to run again.
 """
 
 COUNT_PARENTS = """
 CREATE OR REPLACE FUNCTION count_parents() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-  ks int[]; ps int[]; ds int[]; ys int[]; cs int[]; ts int[];
+  ks int[]; ps int[]; ds int[]; ys int[]; cs int[]; ts int[]; ns int[];
+  hs bigint[]; gs bigint[];
   news int[];
   clock float8 := extract(epoch FROM clock_timestamp());
+  today date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
 BEGIN
   IF tg_op = 'INSERT' THEN
     SELECT array_agg(k ORDER BY k, p), array_agg(p ORDER BY k, p), array_agg(d ORDER BY k, p),
-           array_agg(y ORDER BY k, p), array_agg(c ORDER BY k, p), array_agg(0 ORDER BY k, p)
-    INTO ks, ps, ds, ys, cs, ts
-    FROM (SELECT key_id k, priority p,
+           array_agg(y ORDER BY k, p), array_agg(c ORDER BY k, p), array_agg(0 ORDER BY k, p),
+           array_agg(n ORDER BY k, p), array_agg(h ORDER BY k, p), array_agg(0 ORDER BY k, p)
+    INTO ks, ps, ds, ys, cs, ts, ns, hs, gs
+    FROM (SELECT key_id k, priority p, sum(total)::int n, sum(estimated) h,
                  count(*) FILTER (WHERE state IN ('queued', 'delayed'))::int d,
                  count(*) FILTER (WHERE state = 'delayed')::int y,
                  coalesce(sum(total - done) FILTER (WHERE state IN ('queued', 'delayed')), 0)::int c
           FROM after GROUP BY 1, 2) t;
   ELSIF tg_op = 'DELETE' THEN
     SELECT array_agg(k ORDER BY k, p), array_agg(p ORDER BY k, p), array_agg(d ORDER BY k, p),
-           array_agg(y ORDER BY k, p), array_agg(c ORDER BY k, p), array_agg(t ORDER BY k, p)
-    INTO ks, ps, ds, ys, cs, ts
+           array_agg(y ORDER BY k, p), array_agg(c ORDER BY k, p), array_agg(t ORDER BY k, p),
+           array_agg(0 ORDER BY k, p), array_agg(h ORDER BY k, p), array_agg(0 ORDER BY k, p)
+    INTO ks, ps, ds, ys, cs, ts, ns, hs, gs
     FROM (SELECT key_id k, priority p,
                  -count(*) FILTER (WHERE state IN ('queued', 'delayed'))::int d,
                  -count(*) FILTER (WHERE state = 'delayed')::int y,
                  -coalesce(sum(total - done)
                            FILTER (WHERE state IN ('queued', 'delayed')), 0)::int c,
-                 -count(*) FILTER (WHERE mode = 'detached' AND finished_at IS NULL)::int t
-          FROM before WHERE state IN ('queued', 'delayed') OR mode = 'detached' GROUP BY 1, 2) t
-    WHERE d <> 0 OR t <> 0;
+                 -count(*) FILTER (WHERE mode = 'detached' AND finished_at IS NULL)::int t,
+                 -sum(held(finished_at, estimated, charged)) h
+          FROM before
+          WHERE state IN ('queued', 'delayed') OR mode = 'detached' OR estimated > 0
+          GROUP BY 1, 2) t
+    WHERE d <> 0 OR t <> 0 OR h <> 0;
   ELSE
     SELECT array_agg(k ORDER BY k, p), array_agg(p ORDER BY k, p), array_agg(d ORDER BY k, p),
-           array_agg(y ORDER BY k, p), array_agg(c ORDER BY k, p), array_agg(t ORDER BY k, p)
-    INTO ks, ps, ds, ys, cs, ts
-    FROM (SELECT k, p, sum(d)::int d, sum(y)::int y, sum(c)::int c, sum(t)::int t
+           array_agg(y ORDER BY k, p), array_agg(c ORDER BY k, p), array_agg(t ORDER BY k, p),
+           array_agg(greatest(0, c) ORDER BY k, p), array_agg(h ORDER BY k, p),
+           array_agg(g ORDER BY k, p)
+    INTO ks, ps, ds, ys, cs, ts, ns, hs, gs
+    FROM (SELECT k, p, sum(d)::int d, sum(y)::int y, sum(c)::int c, sum(t)::int t, sum(h) h,
+                 sum(g) g
           FROM (SELECT key_id k, priority p, (state IN ('queued', 'delayed'))::int d,
                        (state = 'delayed')::int y,
                        CASE WHEN state IN ('queued', 'delayed') THEN total - done ELSE 0 END c,
-                       (mode = 'detached' AND finished_at IS NULL)::int t
-                FROM after WHERE state IN ('queued', 'delayed') OR mode = 'detached'
+                       (mode = 'detached' AND finished_at IS NULL)::int t,
+                       held(finished_at, estimated, charged) h, charged g
+                FROM after
+                WHERE state IN ('queued', 'delayed') OR mode = 'detached' OR estimated > 0
                 UNION ALL
                 SELECT key_id, priority, -(state IN ('queued', 'delayed'))::int,
                        -(state = 'delayed')::int,
                        CASE WHEN state IN ('queued', 'delayed') THEN done - total ELSE 0 END,
-                       -(mode = 'detached' AND finished_at IS NULL)::int
-                FROM before WHERE state IN ('queued', 'delayed') OR mode = 'detached') x
+                       -(mode = 'detached' AND finished_at IS NULL)::int,
+                       -held(finished_at, estimated, charged), -charged
+                FROM before
+                WHERE state IN ('queued', 'delayed') OR mode = 'detached' OR estimated > 0) x
           GROUP BY 1, 2) t
-    WHERE d <> 0 OR y <> 0 OR c <> 0 OR t <> 0;
+    WHERE d <> 0 OR y <> 0 OR c <> 0 OR t <> 0 OR h <> 0 OR g <> 0;
   END IF;
   IF ks IS NULL THEN RETURN NULL; END IF;
 
@@ -61,13 +79,27 @@ BEGIN
     WHERE NOT EXISTS (SELECT FROM strand s WHERE s.key_id = k AND s.strand = t AND s.waiting);
   END IF;
 
-  INSERT INTO usage AS u (key_id, depth, delayed, detached)
-  SELECT k, sum(d), sum(y), sum(t) FROM unnest(ks, ds, ys, ts) t(k, d, y, t)
+  INSERT INTO usage AS u (key_id, depth, delayed, detached, held, charged, used_on, used_day,
+                          used_month)
+  SELECT k, sum(d), sum(y), sum(t), sum(h), sum(g), today, sum(n), sum(n)
+  FROM unnest(ks, ds, ys, ts, hs, gs, ns) t(k, d, y, t, h, g, n)
   GROUP BY 1 ORDER BY 1
   ON CONFLICT (key_id) DO UPDATE SET
     depth = u.depth + excluded.depth, delayed = u.delayed + excluded.delayed,
     detached = u.detached + excluded.detached,
-    fan_turn = CASE WHEN excluded.key_id = ANY(news) THEN 0 ELSE u.fan_turn END;
+    fan_turn = CASE WHEN excluded.key_id = ANY(news) THEN 0 ELSE u.fan_turn END,
+    held = u.held + excluded.held, charged = u.charged + excluded.charged,
+    credits = u.credits - excluded.held - excluded.charged,
+    used_day = excluded.used_day
+               + CASE WHEN u.used_on >= excluded.used_on THEN u.used_day ELSE 0 END,
+    used_month = excluded.used_month
+                 + CASE WHEN date_trunc('month', u.used_on) >= date_trunc('month', excluded.used_on)
+                        THEN u.used_month ELSE 0 END,
+    used_on = greatest(u.used_on, excluded.used_on);
+
+  IF tg_op = 'UPDATE' AND NOT EXISTS (
+    SELECT FROM unnest(ds, ys, cs) t(d, y, c) WHERE d <> 0 OR y <> 0 OR c <> 0)
+  THEN RETURN NULL; END IF;
 
   INSERT INTO backlog AS b (key_id, priority, n)
   SELECT k, p, c FROM unnest(ks, ps, cs) t(k, p, c) WHERE c <> 0 ORDER BY 1, 2

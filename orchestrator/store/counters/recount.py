@@ -27,6 +27,7 @@ WITH counted(counter, key_id, place, n) AS (
   UNION ALL SELECT 'usage.sync_processing', key_id, NULL, sync_processing FROM usage
   UNION ALL SELECT 'usage.sync_retrying', key_id, NULL, sync_retrying FROM usage
   UNION ALL SELECT 'usage.detached', key_id, NULL, detached FROM usage
+  UNION ALL SELECT 'usage.held', key_id, NULL, held FROM usage
   UNION ALL SELECT 'usage.capacity', key_id, NULL, capacity FROM usage
   UNION ALL SELECT 'usage.sync_limit', key_id, NULL, sync_limit FROM usage
   UNION ALL SELECT 'usage.concurrency', key_id, NULL, concurrency FROM usage
@@ -61,6 +62,8 @@ WITH counted(counter, key_id, place, n) AS (
   UNION ALL SELECT 'usage.sync_' || state, key_id, NULL, sum(n) FROM live WHERE sync GROUP BY 1, 2
   UNION ALL SELECT 'usage.detached', key_id, NULL, count(*) FROM parent
     WHERE mode = 'detached' AND finished_at IS NULL GROUP BY 2
+  UNION ALL SELECT 'usage.held', key_id, NULL, sum(held(finished_at, estimated, charged))
+    FROM parent WHERE finished_at IS NULL GROUP BY 2
   UNION ALL SELECT 'usage.capacity', id, NULL, queue_capacity FROM api_key
   UNION ALL SELECT 'usage.sync_limit', id, NULL, sync_limit FROM api_key
   UNION ALL SELECT 'usage.concurrency', id, NULL, concurrency FROM api_key
@@ -93,7 +96,7 @@ WITH counted(counter, key_id, place, n) AS (
   UNION ALL SELECT 'group.cells.processing', NULL, group_id, count(*)
     FROM child WHERE group_id IS NOT NULL AND state = 'processing' GROUP BY 3
 )
-SELECT counter, c.key_id, c.place, coalesce(c.n, 0)::int counted, coalesce(c.m, 0)::int recounted
+SELECT counter, c.key_id, c.place, coalesce(c.n, 0)::int8 counted, coalesce(c.m, 0)::int8 recounted
 FROM (SELECT counter, key_id, place, sum(n) n, sum(m) m
       FROM (SELECT counter, key_id, place, n, 0 m FROM counted
             UNION ALL SELECT counter, key_id, place, 0, n FROM recounted) u

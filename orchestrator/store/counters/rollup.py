@@ -1,5 +1,6 @@
-"""How the ends of its cells make the state of a parent, in SQL; `domain.rollup` says the same."""
+"""What a parent's row says by itself, in SQL: its state, and the credits it holds."""
 
+# How the ends of its cells make the state of a parent; `domain.rollup` says the same.
 ROLLED_UP = """
 CREATE OR REPLACE FUNCTION rolled_up(state text, total int, done int, failed int, canceled int,
                                      expired int, finish int, cancel_asked bool) RETURNS text
@@ -13,4 +14,10 @@ AS $$ SELECT CASE
         WHEN failed > 0 THEN 'failed'
         WHEN expired > 0 THEN 'expired'
         ELSE 'canceled' END $$
+"""
+
+HELD = """
+CREATE OR REPLACE FUNCTION held(finished_at timestamptz, estimated int, charged int) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN finished_at IS NULL THEN greatest(0, estimated - charged) ELSE 0 END $$
 """

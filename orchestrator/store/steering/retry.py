@@ -8,7 +8,9 @@ from uuid import UUID
 import msgspec
 from psycopg import AsyncConnection
 
+from admission.demand import Demand
 from orchestrator import notify
+from orchestrator.domain import plan as plans
 from orchestrator.domain.envelope import OVERDUE
 from orchestrator.domain.states import ParentState
 from orchestrator.store import deliveries
@@ -18,7 +20,7 @@ RETRYABLE = ("failed", "expired", "canceled")
 """The ends a cell may be run again after."""
 
 LOCK = """
-SELECT state FROM parent WHERE id = %(parent)s AND key_id = %(key)s FOR NO KEY UPDATE
+SELECT state, payload::text FROM parent WHERE id = %(parent)s AND key_id = %(key)s FOR NO KEY UPDATE
 """
 
 CELLS = """
@@ -48,7 +50,8 @@ WITH kept AS (
 UPDATE parent
 SET state = 'queued', mode = 'async', run = run + 1, todo = %(todo)s::int2[],
     done = done - %(cells)s, failed = failed - %(failed)s, canceled = canceled - %(canceled)s,
-    expired = expired - %(expired)s, stop = NULL, cancel_requested_at = NULL, not_before = NULL,
+    expired = expired - %(expired)s, estimated = charged + %(credits)s,
+    stop = NULL, cancel_requested_at = NULL, not_before = NULL,
     deadline_at = now() + (payload ->> 'deadline')::float8 * interval '1 second',
     started_at = NULL, finished_at = NULL
 WHERE id = %(parent)s
@@ -56,11 +59,16 @@ WHERE id = %(parent)s
 
 
 class Again(NamedTuple):
-    """Cells that may run again: their ordinals, and how each ended."""
+    """Cells that may run again: their ordinals, how each ended, and what they may cost."""
 
     parent: UUID
     todo: Sequence[int]
     ends: Counter[str]
+    credits: int = 0
+
+    def demand(self, key_id: int) -> Demand:
+        """What it would take of its key."""
+        return Demand(key_id, cells=len(self.todo), credits=self.credits)
 
 
 class NotRetryable(NamedTuple):
@@ -92,7 +100,9 @@ async def retryable(
     cells = await (await connection.execute(CELLS, named)).fetchall()
     if not cells:
         return NotRetryable(ended=True)
-    return Again(parent, [cell for cell, _ in cells], Counter(end for _, end in cells))
+    todo = [cell for cell, _ in cells]
+    asked = plans.decode(row[1])
+    return Again(parent, todo, Counter(end for _, end in cells), asked.cost(todo))
 
 
 async def again(connection: AsyncConnection, retry: Again) -> None:
@@ -103,7 +113,13 @@ async def again(connection: AsyncConnection, retry: Again) -> None:
     """
     ends = {end: retry.ends[end] for end in RETRYABLE}
     todo = list(retry.todo)
-    named = {"parent": retry.parent, "todo": todo, "cells": len(todo), **ends}
+    named = {
+        "parent": retry.parent,
+        "todo": todo,
+        "cells": len(todo),
+        "credits": retry.credits,
+        **ends,
+    }
     await deliveries.keep(connection, retry.parent, todo)
     await connection.execute(AGAIN, {**named, "overdue": _OVERDUE})
     await connection.execute(notify.NOTIFY, {"channel": notify.ADMITTED})

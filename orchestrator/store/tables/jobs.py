@@ -25,6 +25,9 @@ from admission.tables import count, moment
 from orchestrator.domain.states import ChildState, ParentState
 from orchestrator.store.tables.storage import BUSY
 
+TASKS = ("key_id", "state", "id")
+"""The order in which tasks are listed, state by state."""
+
 
 def one_of(column: str, states: type[ParentState] | type[ChildState]) -> str:
     """The CHECK that a text column holds one of these states."""
@@ -51,6 +54,8 @@ class Parent(SQLModel, table=True):
 
     Of what ends `tells` says which events go to its webhook (`orchestrator.domain.webhooks`), and
     `endpoint` whose: None without one.
+
+    A parent with a `queue` is a task of the queue a client gave that name.
 
     `strand` names those of its key's parents that need the same lanes at the same priority: what
     one of them waits for in the queue, all do.
@@ -88,6 +93,8 @@ class Parent(SQLModel, table=True):
                 "deadline_at IS NOT NULL AND stop IS NULL AND finished_at IS NULL"
             ),
         ),
+        Index("parent_tasks", *TASKS, postgresql_where=text("queue IS NOT NULL")),
+        Index("parent_queue_tasks", "queue", *TASKS, postgresql_where=text("queue IS NOT NULL")),
         Index("parent_ended", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         {"postgresql_with": BUSY},
     )
@@ -121,6 +128,7 @@ class Parent(SQLModel, table=True):
     finished_at: datetime | None = Field(sa_column=moment())
     endpoint: int | None = Field(sa_column=Column(BigInteger))
     tells: int = Field(sa_column=small("0"))
+    queue: str | None = Field(sa_column=Column(Text))
     strand: int = Field(
         sa_column=Column(
             BigInteger,

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     CheckConstraint,
     Column,
     Computed,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Integer,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSON
 from sqlmodel import Field, SQLModel
@@ -29,7 +31,8 @@ class Lane(SQLModel, table=True):
     there is none. `allowed` is the least of these limits: how many run at once.
 
     `failures` counts attempts that failed in a row; while its breaker is open (`open_until` in the
-    future) nothing starts. Nor does before `not_before`: the upstream said when to come again.
+    future) nothing starts. Nor does before `not_before`: the upstream said when to come again. Of a
+    lane that does not `learn` none of this is true: its upstreams are each job's own.
     """
 
     __tablename__ = "lane"
@@ -53,6 +56,7 @@ class Lane(SQLModel, table=True):
     failures: int = Field(sa_column=count())
     open_until: datetime | None = Field(sa_column=moment())
     not_before: datetime | None = Field(sa_column=moment())
+    learns: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("true")))
     allowed: int = Field(
         sa_column=Column(Integer, Computed("LEAST(concurrency, limited, adaptive)", persisted=True))
     )
