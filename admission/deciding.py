@@ -62,11 +62,13 @@ class Item(NamedTuple, Generic[Entry]):
 class Ask(NamedTuple, Generic[Entry]):
     """Items one caller brings at once, all of one key and drawing on one reservation, if any.
 
-    `whole`: all that are new are stored, or none. Then no item has callers.
+    `whole`: all that are new are stored, or none. `roomy`: all that are new and can be paid for
+    find room, or none is stored for the lack of it. Then no item has callers.
     """
 
     items: Sequence[Item[Entry]]
     whole: bool = False
+    roomy: bool = False
 
 
 class Answer(NamedTuple, Generic[Prior]):
@@ -98,6 +100,8 @@ class Deciding(Generic[Entry, Prior]):
         first = ask.items[0].demand
         lived = bool(self._places.reserved(first))  # one spent by an ask before is none to this one
         if ask.whole and (none := self._none(ask.items, known)) is not None:
+            return Answer((), self._places.reserved(first) if lived else None, none)
+        if ask.roomy and (none := self._no_room(ask.items, known)) is not None:
             return Answer((), self._places.reserved(first) if lived else None, none)
         take = self._store if ask.whole else self._take
         together = zip(ask.items, known, strict=True)
@@ -162,6 +166,21 @@ class Deciding(Generic[Entry, Prior]):
         if not whole.places:
             return None
         return self._places.short(whole) or self._places.take(whole)
+
+    def _no_room(
+        self, items: Sequence[Item[Entry]], known: Sequence[Known[Prior] | None]
+    ) -> Refusal | None:
+        """Why those that would be stored do not all find room; if they do nothing is taken yet."""
+        named = dict(self._named)
+        whole = items[0].demand._replace(places=0, cells=0, credits=0)
+        for item, stored in zip(items, known, strict=True):
+            if (stored or self._before(item, named)) is not None or _overpriced(item.demand):
+                continue
+            more = _together(whole, item.demand)
+            if self._places.short(more) is None:
+                whole = more
+                self._note(item, named)
+        return self._places.lacking(whole)
 
 
 def _together(one: Demand, other: Demand) -> Demand:

@@ -34,6 +34,14 @@ class Places:
             self._refused.add(demand.key_id)
         return decision.refusal
 
+    def lacking(self, demand: Demand) -> Refusal | None:
+        """Why its places are not all free, which promises it some; None, and nothing is taken."""
+        before = dict(self._now)
+        refusal = self.take(demand)
+        if refusal is None:
+            self._now = before
+        return refusal
+
     def attend(self, demand: Demand) -> bool:
         """Take a sync place for each of its callers if they are free; a no promises nothing."""
         free = demand._replace(places=0, cells=0, credits=0)

@@ -9,8 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from orchestrator.configured import Document, SurfaceTable
+from orchestrator.configured import Document, QueueTable, SurfaceTable
+from orchestrator.domain import queues
 from orchestrator.domain.addresses import Network
+from orchestrator.domain.dialects.task_types import TaskType
 from orchestrator.errors import ConfigError
 from orchestrator.surfaces import Discreet, RegionConfig, SurfaceConfig
 from orchestrator.toml_lines import Key, line_of, line_of_fault
@@ -28,11 +30,25 @@ BUILT_IN = (
     "google_search",
     "google_news",
 )
+BUILT_IN_TASKS: Mapping[TaskType, str] = {
+    "AIMODE": "google_ai_mode",
+    "GOOGLE": "google_search",
+    "GOOGLE_NEWS": "google_news",
+    "GEMINI": "gemini",
+    "CHATGPT": "chatgpt",
+    "COPILOT": "copilot",
+    "PERPLEXITY": "perplexity",
+    "GROK": "grok",
+}
+"""The surface of each kind of cloro's tasks where nothing else is said, if there is one."""
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Configuration(Discreet, frozen=True, kw_only=True):
-    """The surfaces of a server, by name, and the text they were read from (empty: built in)."""
+    """The surfaces of a server, by name, and the text they were read from (empty: built in).
+
+    Queues are among them: each is a surface `queue_<name>`, `queue_default` is always there.
+    """
 
     surfaces: dict[str, SurfaceConfig]
     path: Path | None = None
@@ -57,9 +73,10 @@ def load(
     `reachable` are the networks that addresses chosen by clients may be in beside the internet's.
     Raises `ConfigError`, one line per fault, each `file:line: key: reason`.
     """
+    networks = tuple(map(str, reachable))
     if path is None:
         if not DEFAULT_FILE.is_file():
-            return built_in()
+            return built_in(networks)
         path = DEFAULT_FILE
     text = _text(path)
     try:
@@ -68,25 +85,51 @@ def load(
         line, reason = line_of_fault(error, text)
         raise ConfigError(f"{path}:{line}: {reason}") from None
     read = _read(path, text, document, environment)
-    networks = tuple(map(str, reachable))
-    return Configuration(
-        surfaces={name: _config(name, table, networks) for name, table in read.surfaces.items()},
-        path=path,
-        text=text,
-    )
+    tasks = {**BUILT_IN_TASKS, **read.cloro.tasks}
+    surfaces = {
+        name: _config(name, table, networks, _served(name, tasks))
+        for name, table in read.surfaces.items()
+    }
+    return Configuration(surfaces=surfaces | _queues(read.queues, networks), path=path, text=text)
 
 
-def built_in() -> Configuration:
-    """The ten surfaces of a server without a file, all simulated."""
-    return Configuration(
-        surfaces={
-            name: SurfaceConfig(
-                name=name,
-                adapter="simulator",
-                options={"latency_ms": [150, 900], "answer_chars": 600, "seed": 7},
-            )
-            for name in BUILT_IN
-        }
+def built_in(reachable: tuple[str, ...] = ()) -> Configuration:
+    """The ten surfaces of a server without a file, all simulated, and the queue of all tasks."""
+    surfaces = {
+        name: SurfaceConfig(
+            name=name,
+            adapter="simulator",
+            options={"latency_ms": [150, 900], "answer_chars": 600, "seed": 7},
+            cloro_tasks=_served(name, BUILT_IN_TASKS),
+        )
+        for name in BUILT_IN
+    }
+    return Configuration(surfaces=surfaces | _queues({}, reachable))
+
+
+def _served(surface: str, tasks: Mapping[TaskType, str]) -> tuple[str, ...]:
+    """The kinds of cloro's tasks that this surface captures."""
+    return tuple(kind for kind, name in tasks.items() if name == surface)
+
+
+def _queues(
+    tables: Mapping[str, QueueTable], reachable: tuple[str, ...]
+) -> dict[str, SurfaceConfig]:
+    """The surfaces that the tasks of these queues, and of all others, run on."""
+    every = {queues.DEFAULT: QueueTable(), **tables}
+    return {surface.name: surface for surface in (_queue(*one, reachable) for one in every.items())}
+
+
+def _queue(name: str, table: QueueTable, reachable: tuple[str, ...]) -> SurfaceConfig:
+    return SurfaceConfig(
+        name=queues.surface(name),
+        adapter=queues.ADAPTER,
+        concurrency=table.concurrency,
+        rate=table.rate,
+        timeout_seconds=table.timeout,
+        attempts=table.attempts,
+        backoff="doubling",
+        reachable=reachable,
     )
 
 
@@ -120,7 +163,9 @@ def _read(
     return read
 
 
-def _config(name: str, table: SurfaceTable, reachable: tuple[str, ...]) -> SurfaceConfig:
+def _config(
+    name: str, table: SurfaceTable, reachable: tuple[str, ...], cloro_tasks: tuple[str, ...]
+) -> SurfaceConfig:
     return SurfaceConfig(
         name=name,
         adapter=table.adapter,
@@ -137,6 +182,8 @@ def _config(name: str, table: SurfaceTable, reachable: tuple[str, ...]) -> Surfa
             for country, region in table.regions.items()
         },
         reachable=reachable,
+        rodin_name=table.rodin_name,
+        cloro_tasks=cloro_tasks,
     )
 
 

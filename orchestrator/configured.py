@@ -2,16 +2,25 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 import pycountry
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
+from orchestrator.domain.dialects.task_types import TaskType
 from orchestrator.durations import seconds
 from orchestrator.surfaces import per_second
 
 _SURFACE = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_QUEUE = re.compile(r"[a-z][a-z0-9_]{0,33}")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PROXIES = ("http", "socks4", "socks4a", "socks5", "socks5h")
 _LONGEST_TIMEOUT_SECONDS = 3600.0
@@ -26,6 +35,15 @@ def _surface_name(name: str) -> str:
         )
     if name == "batch" or name.startswith("queue_"):
         raise ValueError("reserved: a surface is not named `batch`, nor begins with `queue_`")
+    return name
+
+
+def _queue_name(name: str) -> str:
+    if not _QUEUE.fullmatch(name):
+        raise ValueError(
+            "a configured queue's name is a-z, 0-9 and _, begins with a letter and has at most 34"
+            " characters; every other queue runs on [queues.default]"
+        )
     return name
 
 
@@ -106,15 +124,41 @@ class SurfaceTable(Table):
     attempts: Annotated[int, Field(ge=1, le=10)] = 4
     credits: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     raw: bool = False
+    rodin_name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     options: dict[str, Any] = {}
     regions: Annotated[
         dict[Annotated[str, AfterValidator(_country)], RegionTable], AfterValidator(_once)
     ] = {}
 
 
+class QueueTable(Table):
+    """`[queues.<name>]`: how the tasks of a queue are called."""
+
+    concurrency: Concurrency = 100
+    rate: Rate | None = None
+    attempts: Annotated[int, Field(ge=1, le=10)] = 4
+    timeout: Timeout = 30.0
+
+
+class CloroTable(Table):
+    """`[cloro]`: the surface that each kind of task is captured from."""
+
+    tasks: dict[TaskType, Annotated[str, AfterValidator(_surface_name)]] = {}
+
+
 class Document(Table):
     """The whole file."""
 
-    surfaces: Annotated[
-        dict[Annotated[str, AfterValidator(_surface_name)], SurfaceTable], Field(min_length=1)
-    ]
+    surfaces: dict[Annotated[str, AfterValidator(_surface_name)], SurfaceTable] = {}
+    queues: dict[Annotated[str, AfterValidator(_queue_name)], QueueTable] = {}
+    cloro: CloroTable = CloroTable()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Something can be asked, and what tasks are mapped to is there."""
+        if not self.surfaces and not self.queues:
+            raise ValueError("no surface is configured, and no queue: begin with [surfaces.<name>]")
+        if unknown := set(self.cloro.tasks.values()) - self.surfaces.keys():
+            named = ", ".join(sorted(unknown))
+            raise ValueError(f"cloro.tasks names surfaces that are not configured: {named}")
+        return self

@@ -14,7 +14,9 @@ from orchestrator.surfaces import SurfaceDescriptor
 
 MOST_AT_ONCE = 100_000
 """The highest limit an operator may set."""
-_NAME, _COUNTRY = re.compile("[a-z][a-z0-9_]{0,39}"), re.compile("[A-Za-z]{2}")
+COUNTRY = "[A-Za-z]{2}|[Gg][Ll][Oo][Bb][Aa][Ll]"
+"""Of a lane: ISO 3166-1 alpha-2, or that of queues."""
+_NAME, _COUNTRY = re.compile("[a-z][a-z0-9_]{0,39}"), re.compile(COUNTRY)
 
 Order = Callable[[AsyncConnection, Place], Awaitable[LaneRow | None]]
 

@@ -91,6 +91,7 @@ class Settings(BaseSettings):
     secret_key: SecretKey = None
     allow_networks: Networks = ()
     metrics_public: bool = False
+    rodin_scope: Literal["server", "key"] = "server"
     log: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

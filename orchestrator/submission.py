@@ -103,15 +103,17 @@ class Submitter:
         surfaces: dict[str, SurfaceDescriptor],
         *,
         whole: bool = False,
+        roomy: bool = False,
         reservation: UUID | None = None,
     ) -> Outcomes:
         """Store at least one submission in one transaction, each as `submit` does.
 
-        `whole`: all that are new, or none. They draw on the reservation before the queue's room.
+        `whole`: all that are new, or none. `roomy`: none where not all find room that would be
+        stored. They draw on the reservation before the queue's room.
         """
         entries = await self._entries(key, asked, surfaces)
         items = [Item(_demand(entry, reservation), entry) for entry in entries]
-        answer = await self._gate.ask(Ask(items, whole))
+        answer = await self._gate.ask(Ask(items, whole, roomy))
         each = list(map(_outcome, answer.decisions, entries))
         match answer.none:
             case Blocked(place, by):

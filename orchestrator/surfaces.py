@@ -1,12 +1,14 @@
 """Surfaces: as `parallax.toml` configures them, and as a worker publishes them to the API."""
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from orchestrator.domain.envelope import Method
 
+Backoff = Literal["jittered", "doubling"]
+"""Of attempts: drawn from a span that doubles, or exactly 1, 2, 4 … seconds."""
 _RATE = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)/(s|min|h)")
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -57,10 +59,14 @@ class RegionConfig(Discreet, frozen=True, kw_only=True):
 
 
 class RegionLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How many children of a lane run at once, and how often one starts (`per_second`), at most."""
+    """How many children of a lane run at once, and how often one starts (`per_second`), at most.
+
+    A lane that `learns` is also limited by what its upstream bears, as its outcomes tell.
+    """
 
     concurrency: int
     rate: str | None = None
+    learns: bool = True
 
 
 class SurfaceConfig(Discreet, frozen=True, kw_only=True):
@@ -69,7 +75,8 @@ class SurfaceConfig(Discreet, frozen=True, kw_only=True):
     `concurrency` and `rate` (as it is written: `per_second`) bound each lane (surface, country)
     over all workers; `slots` of a worker are taken by each of its children. `regions` is keyed by
     ISO 3166-1 alpha-2 country in upper case. `reachable` has the networks, as CIDRs, that addresses
-    chosen by clients may be in beside the internet's.
+    chosen by clients may be in beside the internet's. `backoff` says how long an attempt waits for
+    the next (`workers.retry`). `rodin_name` and `cloro_tasks` are what dialects call it.
     """
 
     name: str
@@ -84,6 +91,9 @@ class SurfaceConfig(Discreet, frozen=True, kw_only=True):
     options: dict[str, Any] = {}
     regions: dict[str, RegionConfig] = {}
     reachable: tuple[str, ...] = ()
+    backoff: Backoff = "jittered"
+    rodin_name: str | None = None
+    cloro_tasks: tuple[str, ...] = ()
 
     def _shown(self) -> dict[str, Any]:
         return msgspec.structs.asdict(self) | {"options": tuple(self.options)}
@@ -110,7 +120,9 @@ class SurfaceDescriptor(msgspec.Struct, frozen=True, kw_only=True):
 
     `options_schema` is the JSON Schema of a request's `options[name]`; `countries` None means any;
     `regions` has the limits of the countries whose lanes have their own. `credits` is what a cell
-    costs that shows something; `slots` what it takes of its worker's.
+    costs that shows something; `slots` what it takes of its worker's. What its calls run into says
+    something of it if it `learns`: not where each job has an upstream of its own. `rodin_name` is
+    what Rodin's clients call it, `cloro_tasks` are the kinds of cloro's tasks it captures.
     """
 
     name: str
@@ -126,11 +138,15 @@ class SurfaceDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     credits: int = 0
     # Stored by a name of its own: `regions` of an older worker are numbers.
     regions: dict[str, RegionLimits] = msgspec.field(default_factory=dict, name="lanes")
+    learns: bool = True
+    rodin_name: str | None = None
+    cloro_tasks: tuple[str, ...] = ()
 
     def limits(self, country: str) -> RegionLimits:
         """The limits of this country's lane."""
         own = self.regions.get(country)
-        return own or RegionLimits(concurrency=self.concurrency, rate=self.rate)
+        concurrency, rate = (own.concurrency, own.rate) if own else (self.concurrency, self.rate)
+        return RegionLimits(concurrency=concurrency, rate=rate, learns=self.learns)
 
 
 _NO_REGION = RegionConfig()

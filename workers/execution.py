@@ -61,18 +61,19 @@ async def attempt(
     surfaces: Mapping[str, Served],
     alone: Alone,
     *,
+    secret: str | None = None,
     may_begin: Callable[[], bool] = lambda: True,
 ) -> Outcome:
     """Capture the cell once and say how it ended; raises nothing but cancellation.
 
-    When it may not begin at the moment it would it is given back.
+    When it may not begin at the moment it would it is given back. A task is signed with `secret`.
     """
     cell = sheet.cells[claimed.ordinal - 1]
     served = surfaces[cell.surface]
     fence = Fence(claimed.parent_id, claimed.ordinal, claimed.claim)
     most = sheet.plan.max_attempts or served.config.attempts
     try:
-        request = _request(claimed, sheet, cell)
+        request = _request(claimed, sheet, cell, secret)
         if claimed.lost >= SUSPECT_AFTER:
             captured = await _alone(served, request, claimed.lost, alone)
         else:
@@ -85,16 +86,17 @@ async def attempt(
     except TooLateError:
         return GivenBack(fence)
     except SurfaceError as error:
-        return _failed(fence, error, attempt=claimed.attempt, most=most)
+        return _failed(fence, error, served.config, attempt=claimed.attempt, most=most)
     except LostAloneError as error:
         _log.warning("child.lost_alone", child=name(sheet, claimed.ordinal), reason=str(error))
         return Failed(fence, _lost(claimed.lost, error))
     except Exception:  # noqa: BLE001 - raised it would end the worker, and its neighbours' runs
         _log.exception("child.broken", child=name(sheet, claimed.ordinal))
-        return _failed(fence, _broken(), attempt=claimed.attempt, most=most)
+        return _failed(fence, _broken(), served.config, attempt=claimed.attempt, most=most)
     shown = captured.capture.provenance.surface_present is not False
     charge = sheet.plan.costs.get(cell.surface, 0) if shown else 0
-    return Completed(fence, captured.json.decode(), charge=charge)
+    code = captured.capture.response_code
+    return Completed(fence, captured.json.decode(), code or None, charge)
 
 
 def _broken() -> SurfaceError:
@@ -122,7 +124,7 @@ def name(sheet: Sheet, ordinal: int) -> str:
     return ids.child_text(sheet.text, cell.surface, cell.token)
 
 
-def _request(claimed: Claimed, sheet: Sheet, cell: Cell) -> CaptureRequest:
+def _request(claimed: Claimed, sheet: Sheet, cell: Cell, secret: str | None) -> CaptureRequest:
     region = cell.region
     return CaptureRequest(
         child=name(sheet, claimed.ordinal),
@@ -133,20 +135,31 @@ def _request(claimed: Claimed, sheet: Sheet, cell: Cell) -> CaptureRequest:
         language=region.language,
         options=sheet.plan.options.get(cell.surface, {}),
         attempt=claimed.attempt,
+        secret=secret,
     )
 
 
-def _failed(fence: Fence, error: SurfaceError, *, attempt: int, most: int) -> Outcome:
+def _failed(
+    fence: Fence, error: SurfaceError, config: SurfaceConfig, *, attempt: int, most: int
+) -> Outcome:
     failure = Failure(code=error.code, message=error.message, retryable=not error.permanent)
     floor = error.retry_after_seconds or 0.0
-    match retry.decide(
-        attempt=attempt,
-        most=most,
-        permanent=error.permanent,
-        floor_seconds=floor,
-        chance=random.random(),  # noqa: S311 - jitter
-    ):
+    match _next(error, config, attempt=attempt, most=most):
         case retry.Again(delay):
             return Retry(fence, failure, delay, error.response_code, floor)
         case retry.GiveUp():
             return Failed(fence, failure, error.response_code, floor)
+
+
+def _next(
+    error: SurfaceError, config: SurfaceConfig, *, attempt: int, most: int
+) -> retry.Again | retry.GiveUp:
+    if config.backoff == "doubling":
+        return retry.doubling(attempt=attempt, most=most, permanent=error.permanent)
+    return retry.decide(
+        attempt=attempt,
+        most=most,
+        permanent=error.permanent,
+        floor_seconds=error.retry_after_seconds or 0.0,
+        chance=random.random(),  # noqa: S311 - jitter
+    )

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
@@ -18,10 +17,10 @@ from orchestrator.domain.ids import EventId
 from orchestrator.domain.plan import Cell
 from orchestrator.domain.rows import ParentRow
 from orchestrator.domain.webhooks import Webhook
-from orchestrator.sealing import Sealer, UnsealableError
 from orchestrator.store import parents, surfaces, webhook_secrets
 from orchestrator.store.deliveries import ClaimedDelivery
 from orchestrator.surfaces import SurfaceDescriptor
+from workers.secrets import UNREADABLE, Secrets
 from workers.signing import Signer
 
 REMEMBERED_BYTES = 16 * 1024 * 1024
@@ -57,8 +56,8 @@ class _Sender(NamedTuple):
 class Letters:
     """Writes letters. What it reads is remembered: parents that were, secrets that were opened."""
 
-    def __init__(self, sealer: Sealer | None) -> None:
-        self._sealer = sealer
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
         self._senders: LRUCache[UUID, _Sender] = LRUCache(
             REMEMBERED_BYTES, getsizeof=lambda sender: sender.size
         )
@@ -113,15 +112,9 @@ class Letters:
     def _signer(self, sealed: str) -> Signer | None:
         """None for a secret that none of our keys opens: to send unsigned would be to lie."""
         if sealed not in self._signers:
-            self._signers[sealed] = self._opened(sealed)
+            secret = self._secrets.opened(sealed)
+            self._signers[sealed] = None if secret == UNREADABLE else Signer(secret)
         return self._signers[sealed]
-
-    def _opened(self, sealed: str) -> Signer | None:
-        if self._sealer is not None:
-            with suppress(UnsealableError):
-                return Signer(self._sealer.open(sealed))
-        _log.error("webhook.secret_unreadable", hint="PARALLAX_SECRET_KEY misses its key")
-        return None
 
     async def _read_senders(
         self, connection: AsyncConnection, wanted: set[UUID]

@@ -31,6 +31,7 @@ from workers.roles.rescuer import Rescuer
 from workers.roles.runner import Runner
 from workers.roles.stager import Stager
 from workers.roles.steward import Steward
+from workers.secrets import Secrets
 from workers.settling import Settler
 from workers.shares import shares
 from workers.watchdog import Watchdog
@@ -70,6 +71,7 @@ class Node:
         self._quarantine = Quarantine(settings, memory_bytes=memory_bytes)
         self._captures = asyncio.TaskGroup()
         self._settler = Settler(pool, self._settled)
+        secrets = Secrets(sealer)
         self._runners = tuple(
             Runner(
                 pool,
@@ -80,6 +82,7 @@ class Node:
                 tasks=self._captures,
                 may_start=lambda: heartbeat.fresh,
                 alone=self._quarantine.capture,
+                secrets_of=secrets.of_tasks,
             )
             for share, surfaces in _shared(slots, served)
         )
@@ -87,7 +90,7 @@ class Node:
         self._recorder = Recorder(pool)
         self._deliverer = Deliverer(
             pool,
-            letters=Letters(sealer),
+            letters=Letters(secrets),
             outgoing=self._outgoing,
             recorder=self._recorder,
             tasks=self._captures,

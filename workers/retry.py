@@ -7,6 +7,8 @@ DELIVERY_SECONDS = (5.0, 30.0, 120.0, 600.0, 3_600.0, 21_600.0)
 """After each attempt at a delivery but the last."""
 JITTER = 0.2
 """A scheduled pause is up to this part shorter or longer."""
+CLORO_SECONDS = (120.0, 240.0, 480.0, 960.0)
+"""The same of the deliveries that cloro's clients expect."""
 BASE_SECONDS = 1.0
 LONGEST_SECONDS = 60.0
 
@@ -38,6 +40,13 @@ def decide(
         return GiveUp()
     ceiling = min(LONGEST_SECONDS, BASE_SECONDS * 2.0 ** min(attempt - 1, 16))
     return Again(max(ceiling * chance, floor_seconds))
+
+
+def doubling(*, attempt: int, most: int, permanent: bool) -> Again | GiveUp:
+    """What follows a failed attempt (numbered from 1): 1, 2, 4, 8 … seconds, drawn from nothing."""
+    if permanent or attempt >= most:
+        return GiveUp()
+    return Again(BASE_SECONDS * 2.0 ** (attempt - 1))
 
 
 def scheduled(

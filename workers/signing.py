@@ -27,6 +27,10 @@ class Signer:
         """The HMAC-SHA256 of the body, with the secret's text as the key."""
         return hmac.new(self._text, body, hashlib.sha256).hexdigest()
 
+    def timed(self, body: bytes, at: datetime) -> str:
+        """The same of `<unix time>.<body>`, so that what was sent is not sent again later."""
+        return self.hexadecimal(b"%d." % int(at.timestamp()) + body)
+
 
 def headers(event: str, body: bytes, signers: Sequence[Signer], *, at: datetime) -> dict[str, str]:
     """What is sent beside the body of this event, signed by each; `at` is now, in UTC."""
@@ -40,6 +44,29 @@ def headers(event: str, body: bytes, signers: Sequence[Signer], *, at: datetime)
         standard = (signer.standard(event, at, text) for signer in signers)
         named["webhook-signature"] = " ".join(standard)
         named["x-parallax-signature"] = " ".join(one.hexadecimal(body) for one in signers)
+    return named
+
+
+def asyncqueue_headers(body: bytes, signer: Signer | None, *, at: datetime) -> dict[str, str]:
+    """What is sent beside the body of a task's call."""
+    named = {"content-type": "application/json"}
+    if signer is not None:
+        signature = f"t={int(at.timestamp())},v1={signer.timed(body, at)}"
+        named["x-asyncqueue-signature"] = signature
+    return named
+
+
+def cloro_headers(
+    delivery: str, body: bytes, signer: Signer | None, *, at: datetime
+) -> dict[str, str]:
+    """What is sent beside the body of a cloro task that ended; `delivery` names this attempt."""
+    named = {
+        "content-type": "application/json",
+        "x-cloro-webhook-id": delivery,
+        "x-cloro-timestamp": str(int(at.timestamp())),
+    }
+    if signer is not None:
+        named["x-cloro-signature"] = f"v1={signer.timed(body, at)}"
     return named
 
 

@@ -134,13 +134,17 @@ class Warning(Wire):  # noqa: A001 - the contract's word; never used as a built-
 
 
 class Capture(Wire):
-    """What one successful call of an adapter brought home; stored as JSON, about 1 KB."""
+    """What one successful call of an adapter brought home; stored as JSON, about 1 KB.
+
+    `response_code` is the upstream's status, for surfaces whose attempts tell of it.
+    """
 
     answer: Answer
     evidence: Evidence
     provenance: Provenance
     raw: Any = None
     warnings: tuple[Warning, ...] = ()
+    response_code: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Failure(Wire):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from orchestrator.domain import webhooks
+from orchestrator.domain.dialects.task_types import TaskType
 from orchestrator.domain.regions import Region, tokens
 from orchestrator.domain.webhooks import Webhook
 
@@ -29,6 +30,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `delay` and `deadline` are seconds from acceptance; so many completed cells as `finish` says are
     enough (None: all of them); an estimate above `max_credits` refuses it. `costs` are the credits
     of a cell by surface where it has any, as they were at admission: no part of what was asked.
+
+    A task that a client of AsyncQueue sent has the `queue` it named, one of cloro's its
+    `task_type`; both are of one cell.
     """
 
     query: str
@@ -45,6 +49,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, str] = {}
     webhook: Webhook | None = None
     costs: dict[str, int] = {}
+    queue: str | None = None
+    task_type: TaskType | None = None
 
     @property
     def total(self) -> int:

@@ -87,10 +87,10 @@ def latency_ms(child: ChildRow | None) -> int | None:
 
 def tries(child: ChildRow | None) -> tuple[Try, ...]:
     """What a client reads of a child's attempts, the last twenty."""
-    return tuple(map(_try, _attempts(child)))
+    return tuple(map(_try, attempts(child)))
 
 
-def _attempts(child: ChildRow | None) -> tuple[Attempt, ...]:
+def attempts(child: ChildRow | None) -> tuple[Attempt, ...]:
     """The stored attempts and the one not in the log: it still runs, or it ended the child."""
     if child is None:
         return ()

@@ -55,6 +55,7 @@ class ParentRow(NamedTuple):
     cancel_requested_at: datetime | None = None
     estimated: int = 0
     charged: int = 0
+    idempotency_key: str | None = None
 
 
 class ChildRow(NamedTuple):

@@ -44,19 +44,20 @@ INSERT = """
 WITH made AS (
   INSERT INTO parent (id, key_id, state, mode, started_at, priority, lanes, total, payload,
                       idempotency_key, fingerprint, group_id, finish, estimated, not_before,
-                      deadline_at, endpoint, tells)
+                      deadline_at, endpoint, tells, queue)
   SELECT id, key_id,
          CASE WHEN sync THEN 'processing' WHEN delay > 0 THEN 'delayed' ELSE 'queued' END,
          CASE WHEN sync THEN 'sync' ELSE 'async' END, CASE WHEN sync THEN now() END, priority,
          lanes::int[], cardinality(lanes::int[]), payload, idempotency_key, fingerprint, group_id,
          finish, estimated, CASE WHEN delay > 0 THEN now() + delay * interval '1 second' END,
-         now() + deadline * interval '1 second', endpoint, tells
+         now() + deadline * interval '1 second', endpoint, tells, queue
   FROM unnest(%(ids)b::uuid[], %(keys)b::int[], %(syncs)b::bool[], %(priorities)b::int2[],
               %(lanes)b::text[], %(payloads)b::json[], %(names)b::text[], %(prints)b::bytea[],
               %(groups)b::int[], %(finishes)b::int[], %(estimates)b::int[], %(delays)b::float8[],
-              %(deadlines)b::float8[], %(endpoints)b::int8[], %(tells)b::int2[])
+              %(deadlines)b::float8[], %(endpoints)b::int8[], %(tells)b::int2[],
+              %(queues)b::text[])
        AS new (id, key_id, sync, priority, lanes, payload, idempotency_key, fingerprint, group_id,
-               finish, estimated, delay, deadline, endpoint, tells)
+               finish, estimated, delay, deadline, endpoint, tells, queue)
   RETURNING id, key_id, mode, lanes, priority, group_id
 )
 INSERT INTO child (parent_id, ordinal, key_id, lane_id, priority, group_id)
@@ -88,6 +89,7 @@ async def insert(connection: AsyncConnection, parents: Sequence[NewParent]) -> N
         "deadlines": [_seconds(parent.plan.deadline) for parent in parents],
         "endpoints": list(map(_endpoint, parents)),
         "tells": [webhooks.tells(parent.plan.webhook) for parent in parents],
+        "queues": [parent.plan.queue for parent in parents],
     }
     await connection.execute(INSERT, columns)
     if sync:
@@ -163,7 +165,7 @@ async def earlier(
 READ = """
 SELECT id, key_id, state, priority, total, done, failed, canceled, expired, run,
        payload::text AS payload, created_at, started_at, finished_at, lanes, todo, stop,
-       not_before, deadline_at, cancel_requested_at, estimated, charged
+       not_before, deadline_at, cancel_requested_at, estimated, charged, idempotency_key
 FROM parent
 WHERE id = %(parent)s AND key_id = %(key)s
 """
@@ -186,7 +188,7 @@ FROM unnest(%(parents)s::uuid[]) AS asked (id)
 CROSS JOIN LATERAL (
   SELECT id, key_id, state, priority, total, done, failed, canceled, expired, run,
          payload::text AS payload, created_at, started_at, finished_at, lanes, todo, stop,
-         not_before, deadline_at, cancel_requested_at, estimated, charged
+         not_before, deadline_at, cancel_requested_at, estimated, charged, idempotency_key
   FROM parent
   WHERE id = asked.id
   LIMIT 1) AS p

@@ -21,7 +21,9 @@ async def register(connection: AsyncConnection, descriptors: Sequence[SurfaceDes
     for descriptor in sorted(descriptors, key=lambda descriptor: descriptor.name):
         text = msgspec.json.encode(descriptor).decode()
         await connection.execute(REGISTER, {"name": descriptor.name, "descriptor": text})
-        limits = RegionLimits(concurrency=descriptor.concurrency, rate=descriptor.rate)
+        limits = RegionLimits(
+            concurrency=descriptor.concurrency, rate=descriptor.rate, learns=descriptor.learns
+        )
         await lanes.configure(connection, descriptor.name, limits, descriptor.regions)
 
 

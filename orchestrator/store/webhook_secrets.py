@@ -74,6 +74,25 @@ async def sealed(connection: AsyncConnection, keys: Collection[int]) -> dict[int
     return {key: secrets async for key, secrets in cursor}
 
 
+# LIMIT keeps each a probe, whatever the planner makes of so many.
+NEWEST_OF = """
+SELECT asked.id, s.sealed
+FROM unnest(%(parents)s::uuid[]) AS asked (id)
+CROSS JOIN LATERAL (SELECT key_id FROM parent WHERE id = asked.id LIMIT 1) AS p
+CROSS JOIN LATERAL (
+  SELECT sealed FROM webhook_secret
+  WHERE key_id = p.key_id AND coalesce(expires_at > now(), true)
+  ORDER BY created_at DESC, id DESC
+  LIMIT 1) AS s
+"""
+
+
+async def newest_of(connection: AsyncConnection, parents: Collection[UUID]) -> dict[UUID, str]:
+    """The newest live secret of the key of each of these parents, as it is stored."""
+    cursor = await connection.execute(NEWEST_OF, {"parents": list(parents)})
+    return {parent: secret async for parent, secret in cursor}
+
+
 REVOKE = """
 DELETE FROM webhook_secret WHERE id = %(id)s AND key_id = %(key)s
 """

@@ -193,7 +193,7 @@ async def again(connection, owner, parent):
 
 
 async def test_credits_set_anew_stand_beside_those_held(connection, new_pool):
-    """What runs was admitted: less for others takes nothing from it, and nothing goes below zero."""
+    """What runs was admitted: less for others takes nothing from it; nothing goes below zero."""
     owner = await owner_of(connection, 50)
     async with served(await new_pool()) as (door,):
         await admitted(door, owner, 4)

@@ -12,9 +12,7 @@ from admission.demand import Demand
 NOON = datetime(2026, 12, 31, 12, tzinfo=UTC)
 amounts = st.integers(0, 50)
 budgets = st.builds(
-    lambda credits, daily, monthly: Budget(
-        credits, budget.quotas(NOON, daily=daily, monthly=monthly)
-    ),
+    lambda free, daily, monthly: Budget(free, budget.quotas(NOON, daily=daily, monthly=monthly)),
     st.none() | amounts,
     st.tuples(st.none() | amounts, amounts),
     st.tuples(st.none() | amounts, amounts),

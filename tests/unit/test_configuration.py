@@ -6,6 +6,7 @@ from rich.pretty import pretty_repr
 
 from orchestrator import configuration
 from orchestrator.domain.addresses import networks
+from orchestrator.domain.dialects.task_types import TASK_TYPES
 from orchestrator.errors import ConfigError
 from orchestrator.surfaces import RegionLimits, SurfaceDescriptor
 from orchestrator.toml_lines import line_of
@@ -94,7 +95,7 @@ def test_each_surface_is_told_which_networks_clients_may_reach(tmp_path):
     path = tmp_path / "parallax.toml"
     path.write_text('[surfaces.a]\nadapter = "x"\n[surfaces.b]\nadapter = "y"')
     surfaces = configuration.load(path, reachable=networks("10.0.0.0/8 ::1")).surfaces
-    assert [surface.reachable for surface in surfaces.values()] == [("10.0.0.0/8", "::1/128")] * 2
+    assert [surface.reachable for surface in surfaces.values()] == [("10.0.0.0/8", "::1/128")] * 3
     assert configuration.load(path).surfaces["a"].reachable == ()
 
 
@@ -131,11 +132,15 @@ def test_no_secret_is_shown(read, show):
 
 
 def test_without_a_file_ten_surfaces_are_simulated(tmp_path, monkeypatch):
-    """A first start needs no file: the ten surfaces exist, all on the simulator."""
+    """A first start needs no file: the ten surfaces exist, all on the simulator, and a queue."""
     monkeypatch.chdir(tmp_path)
-    loaded = configuration.load(None)
+    loaded = configuration.load(None, reachable=networks("10.0.0.0/8"))
+    queue = loaded.surfaces.pop("queue_default")
+    assert (queue.adapter, queue.reachable) == ("asyncqueue", ("10.0.0.0/8",))
     assert len(loaded.surfaces) == 10
     assert {surface.adapter for surface in loaded.surfaces.values()} == {"simulator"}
+    tasks = {kind for surface in loaded.surfaces.values() for kind in surface.cloro_tasks}
+    assert tasks == set(TASK_TYPES)
     assert str(loaded.fault("grok", ("options", "seed"), "bad")) == (
         "built-in surfaces: surfaces.grok.options.seed: bad"
     )
@@ -145,7 +150,36 @@ def test_the_file_in_the_working_directory_is_found(tmp_path, monkeypatch):
     """Without `PARALLAX_CONFIG`, `./parallax.toml` counts."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "parallax.toml").write_text('[surfaces.mine]\nadapter = "simulator"')
-    assert list(configuration.load(None).surfaces) == ["mine"]
+    assert list(configuration.load(None).surfaces) == ["mine", "queue_default"]
+
+
+def test_queues_are_surfaces_of_their_own(tmp_path):
+    """With their limits, tries and time-out; `default` is there, however it is configured."""
+    path = tmp_path / "parallax.toml"
+    path.write_text(
+        "[queues.emails]\nconcurrency = 10\nrate = '20/s'\nattempts = 3\ntimeout = '5s'\n"
+        "[queues.default]\nconcurrency = 2"
+    )
+    surfaces = configuration.load(path).surfaces
+    assert list(surfaces) == ["queue_default", "queue_emails"]
+    emails = surfaces["queue_emails"]
+    assert (emails.concurrency, emails.rate, emails.attempts) == (10, "20/s", 3)
+    assert (emails.timeout_seconds, emails.backoff) == (5.0, "doubling")
+    assert surfaces["queue_default"].concurrency == 2
+    assert surfaces["queue_default"].attempts == 4
+
+
+def test_a_kind_of_task_may_have_another_surface(tmp_path):
+    """What is said in `[cloro.tasks]`, else the surface of the usual name, if there is one."""
+    path = tmp_path / "parallax.toml"
+    path.write_text(
+        "[surfaces.chatgpt]\nadapter = 'x'\nrodin_name = 'rodin.mesh'\n"
+        "[surfaces.mine]\nadapter = 'x'\n[cloro.tasks]\nAIMODE = 'mine'\nGROK = 'mine'"
+    )
+    surfaces = configuration.load(path).surfaces
+    assert surfaces["chatgpt"].cloro_tasks == ("CHATGPT",)
+    assert surfaces["mine"].cloro_tasks == ("AIMODE", "GROK")
+    assert (surfaces["chatgpt"].rodin_name, surfaces["mine"].rodin_name) == ("rodin.mesh", None)
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -161,10 +195,15 @@ def test_a_missing_file_is_named(tmp_path):
         ("[surfaces.a]\nadapter = 1\n\n[surfaces.a]\n", "4: Cannot declare"),
         ('x = """\n\n', "1: Unterminated string"),
         (b"# fine\nx = '\xff'", "2: not UTF-8"),
-        ("", "1: surfaces: missing"),
-        ("[surfaces]", "1: surfaces: Dictionary should have at least 1 item"),
+        ("", "1: no surface is configured, and no queue"),
+        ("[surfaces]", "1: no surface is configured, and no queue"),
         ("surfaces = 3", "1: surfaces: Input should be"),
-        ("# c\n[queues.a]\n[surfaces.a]\nadapter='x'", "2: queues: unknown key"),
+        ("# c\n[pools.a]\n[surfaces.a]\nadapter='x'", "2: pools: unknown key"),
+        ("[queues.Big]\n", "1: queues.Big: a configured queue's name is a-z"),
+        (f"[queues.{'q' * 35}]", f"1: queues.{'q' * 35}: a configured queue's name is"),
+        ("[queues.a]\nslots = 2", "2: queues.a.slots: unknown key"),
+        ("[queues.a]\n[cloro.tasks]\nBING = 'a'", "3: cloro.tasks.BING: Input should be"),
+        ("[queues.a]\n[cloro.tasks]\nGROK = 'a'", "1: cloro.tasks names surfaces that"),
         ("[surfaces.a]\n", "1: surfaces.a.adapter: missing"),
         ("[surfaces.Big]\nadapter='x'", "1: surfaces.Big: a surface's name is a-z"),
         ("[surfaces.batch]\nadapter='x'", "1: surfaces.batch: reserved"),

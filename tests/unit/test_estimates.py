@@ -182,7 +182,7 @@ def quota(used):
 
 
 def test_a_budget_that_is_too_small_is_met_before_the_room():
-    """Of credits nobody knows when; of a quota when it begins anew, if it ever has room for them."""
+    """Of credits nobody knows when; of a quota when it begins anew, if it ever has room."""
     full = Usage(9, 9, now=datetime(2026, 1, 1, 23, 59, tzinfo=UTC).timestamp())
     jobs = Jobs(n=2, cells=3, credits=5)
     poor = full._replace(budget=Budget(9))

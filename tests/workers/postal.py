@@ -27,6 +27,7 @@ from workers.letters import Letters
 from workers.outgoing import Outgoing
 from workers.recording import Recorder
 from workers.roles.deliverer import Deliverer
+from workers.secrets import Secrets
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 CAPTURE = (
@@ -133,7 +134,7 @@ class Office(NamedTuple):
             async with asyncio.TaskGroup() as tasks:
                 deliverer = Deliverer(
                     pool,
-                    letters=letters or Letters(sealer),
+                    letters=letters or Letters(Secrets(sealer)),
                     outgoing=outgoing,
                     recorder=recorder,
                     tasks=tasks,

@@ -23,6 +23,7 @@ from workers.adapters.base import Captured, CaptureRequest
 from workers.errors import SurfaceError
 from workers.execution import Alone, Served
 from workers.roles.runner import Runner
+from workers.secrets import Secrets
 from workers.settling import Settler
 
 CONFIG = SurfaceConfig(name=factories.SURFACE, adapter="test", attempts=3)
@@ -114,6 +115,7 @@ async def working(
                 tasks=tasks,
                 may_start=may_start,
                 alone=alone,
+                secrets_of=Secrets(None).of_tasks,
                 clock=clock,
             )
             outer.create_task(settler.run())

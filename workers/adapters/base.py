@@ -23,7 +23,8 @@ class CaptureRequest(Discreet, frozen=True, kw_only=True, gc=False):
     """One attempt at one child: what to ask, and as seen from where.
 
     `child` is the public id; `country` ISO 3166-1 alpha-2 in upper case; `options` what the client
-    sent for this surface, checked against the adapter's schema; `attempt` counts from 1.
+    sent for this surface, checked against the adapter's schema; `attempt` counts from 1. `secret`
+    is the newest webhook secret of the client's API key, if the surface signs with it.
     """
 
     child: str
@@ -34,6 +35,7 @@ class CaptureRequest(Discreet, frozen=True, kw_only=True, gc=False):
     language: str | None = None
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     attempt: int = 1
+    secret: str | None = None
 
     def _shown(self) -> dict[str, Any]:
         return {"child": self.child, "attempt": self.attempt}

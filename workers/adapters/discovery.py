@@ -53,6 +53,9 @@ def describe(config: SurfaceConfig, adapter: Adapter) -> SurfaceDescriptor:
         attempts=config.attempts,
         credits=config.credits,
         timeout_seconds=config.timeout_seconds,
+        learns=adapter.method != "webhook",
+        rodin_name=config.rodin_name,
+        cloro_tasks=config.cloro_tasks,
         regions={
             country: config.limits(country)
             for country, region in config.regions.items()

@@ -143,8 +143,9 @@ def _cleaned(capture: Capture) -> tuple[Capture, bytes]:
                 return [clean(inner) for inner in value]
             case msgspec.Struct():
                 return {
-                    field.encode_name: clean(getattr(value, field.name))
+                    field.encode_name: clean(inner)
                     for field in msgspec.structs.fields(value)
+                    if (inner := getattr(value, field.name)) is not msgspec.UNSET
                 }
             case _:
                 return value

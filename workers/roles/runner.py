@@ -17,6 +17,7 @@ from orchestrator.store import children, parents
 from orchestrator.store.children import Claimed, Fence, GivenBack
 from workers import execution
 from workers.execution import Alone, Served, Sheet
+from workers.secrets import SecretsOf
 from workers.settling import Settler
 from workers.signals import Signal
 
@@ -36,8 +37,8 @@ The lane's bucket reckons with `orchestrator.domain.lanes.SPREAD_SECONDS` to the
 class Runner:
     """Fills its slots, a child in each. `tasks` runs the captures.
 
-    `may_start` says whether this node is alive; `alone` captures what may kill it; `clock` counts
-    seconds.
+    `may_start` says whether this node is alive; `alone` captures what may kill it; `secrets_of`
+    has what tasks are signed with; `clock` counts seconds.
     """
 
     name = "runner"
@@ -53,6 +54,7 @@ class Runner:
         tasks: asyncio.TaskGroup,
         may_start: Callable[[], bool],
         alone: Alone,
+        secrets_of: SecretsOf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.wake = Signal()
@@ -65,6 +67,7 @@ class Runner:
         self._tasks = tasks
         self._may_start = may_start
         self._alone = alone
+        self._secrets_of = secrets_of
         self._clock = clock
         self._running: dict[Fence, asyncio.Task[None]] = {}
         self._more = False
@@ -89,8 +92,8 @@ class Runner:
             return POLL_SECONDS
         asked = min(self._free, LARGEST_CLAIM)
         claimed = await self._claim(asked)
-        for child, sheet in claimed:
-            self._start(child, sheet)
+        for child, sheet, secret in claimed:
+            self._start(child, sheet, secret)
         self._more = bool(claimed)
         return 0.0 if self._more else await self._rest()
 
@@ -115,8 +118,11 @@ class Runner:
     def _free(self) -> int:
         return self._slots - len(self._running)
 
-    async def _claim(self, slots: int) -> Sequence[tuple[Claimed, Sheet]]:
-        """A claim. When the answer to the last was lost, what that took: nobody else runs it."""
+    async def _claim(self, slots: int) -> Sequence[tuple[Claimed, Sheet, str | None]]:
+        """A claim. When the answer to the last was lost, what that took: nobody else runs it.
+
+        With the secret of each that is a task, as it is now.
+        """
         async with self._pool.connection() as connection:
             if self._token is None:
                 self._token, self._sent = secrets.randbits(62), self._clock()
@@ -130,8 +136,10 @@ class Runner:
             else:
                 claimed = await children.claimed(connection, node=self._node, token=self._token)
             sheets = await self._read_sheets(connection, {child.parent_id for child in claimed})
+            tasks = [parent for parent, sheet in sheets.items() if sheet.plan.queue is not None]
+            signed = await self._secrets_of(connection, tasks) if tasks else {}
         self._token = None
-        return [(child, sheets[child.parent_id]) for child in claimed]
+        return [(child, sheets[child.parent_id], signed.get(child.parent_id)) for child in claimed]
 
     async def _rest(self) -> float:
         """Until a lane that only time holds up may start something; nobody tells of that."""
@@ -151,12 +159,12 @@ class Runner:
             self._sheets.update(sheets)
         return sheets
 
-    def _start(self, child: Claimed, sheet: Sheet) -> None:
+    def _start(self, child: Claimed, sheet: Sheet, secret: str | None) -> None:
         fence = Fence(child.parent_id, child.ordinal, child.claim)
         paced = sheet.cells[child.ordinal - 1].surface in self._paced
         latest = self._sent + child.waited + START_SECONDS if paced else math.inf
         name = execution.name(sheet, child.ordinal)
-        task = self._tasks.create_task(self._capture(child, sheet, latest), name=name)
+        task = self._tasks.create_task(self._capture(child, sheet, secret, latest), name=name)
         self._running[fence] = task
         task.add_done_callback(lambda task: self._finished(fence, task))
 
@@ -168,12 +176,15 @@ class Runner:
         if self._more:
             self.wake.set()
 
-    async def _capture(self, child: Claimed, sheet: Sheet, latest: float) -> None:
+    async def _capture(
+        self, child: Claimed, sheet: Sheet, secret: str | None, latest: float
+    ) -> None:
         outcome = await execution.attempt(
             child,
             sheet,
             self._surfaces,
             self._alone,
+            secret=secret,
             may_begin=lambda: self._clock() <= latest,
         )
         self._settler.put(outcome)

@@ -11,7 +11,7 @@ from orchestrator.store.children.outcomes import (
     Settled,
 )
 from orchestrator.store.children.pace import forget_turns, next_start
-from orchestrator.store.children.read import of, one, results, stopped
+from orchestrator.store.children.read import firsts, of, one, results, stopped
 from orchestrator.store.children.rescue import SUSPECT_AFTER, Rescued, blame, rescue
 from orchestrator.store.children.settle import settle
 from orchestrator.store.children.stage import Staged, stage
@@ -31,6 +31,7 @@ __all__ = [
     "blame",
     "claim",
     "claimed",
+    "firsts",
     "forget_turns",
     "next_start",
     "of",

@@ -1,5 +1,6 @@
 """Reading children: of a parent, one of them, and their results page by page."""
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -58,6 +59,26 @@ async def one(connection: AsyncConnection, parent: UUID, ordinal: int) -> ChildR
     """One child with its capture; None while its parent is queued."""
     cursor = connection.cursor(row_factory=kwargs_row(row))
     return await (await cursor.execute(ONE, {"parent": parent, "ordinal": ordinal})).fetchone()
+
+
+FIRSTS = """
+SELECT c.*
+FROM unnest(%(parents)s::uuid[]) AS asked (id)
+CROSS JOIN LATERAL (
+  SELECT parent_id, ordinal, state, attempt, run_at, started_at, claimed_at, finished_at,
+         error::text AS error, array_to_json(log)::text AS log, NULL AS capture,
+         response_code, lane_id, priority > 100 AS sync, stop, cancel_requested_at, charged
+  FROM child
+  WHERE parent_id = asked.id AND ordinal = 1
+  LIMIT 1) AS c
+"""
+
+
+async def firsts(connection: AsyncConnection, parents: Collection[UUID]) -> dict[UUID, ChildRow]:
+    """The first child of each of these parents that has left its queue, without its capture."""
+    cursor = connection.cursor(row_factory=kwargs_row(row))
+    await cursor.execute(FIRSTS, {"parents": list(parents)})
+    return {child.parent_id: child async for child in cursor}
 
 
 RESULTS = """

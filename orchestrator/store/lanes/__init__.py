@@ -7,13 +7,14 @@ transaction. Whoever locks several lanes locks them by id, before `usage`.
 from orchestrator.domain.rows import LaneRow
 from orchestrator.store.lanes.orders import limit, pause
 from orchestrator.store.lanes.places import Place, configure, ensure, find, hold
-from orchestrator.store.lanes.read import all_lanes, asked, cut_off, of
+from orchestrator.store.lanes.read import all_lanes, asked, by_surface, cut_off, of
 
 __all__ = [
     "LaneRow",
     "Place",
     "all_lanes",
     "asked",
+    "by_surface",
     "configure",
     "cut_off",
     "ensure",

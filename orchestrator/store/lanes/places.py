@@ -18,10 +18,11 @@ class Place(NamedTuple):
 # Nothing ever started in a new lane: its bucket is as full as it gets (`domain.lanes.capacity`).
 MAKE = """
 WITH made AS (
-  INSERT INTO lane (surface, country, concurrency, rate)
-  SELECT surface, country, concurrency, rate
+  INSERT INTO lane (surface, country, concurrency, rate, learns)
+  SELECT surface, country, concurrency, rate, learns
   FROM unnest(%(surfaces)s::text[], %(countries)s::text[], %(concurrencies)s::int[],
-              %(rates)s::float8[]) AS new (surface, country, concurrency, rate)
+              %(rates)s::float8[], %(learn)s::bool[])
+       AS new (surface, country, concurrency, rate, learns)
   ORDER BY 1, 2
   ON CONFLICT (surface, country) DO NOTHING
   RETURNING id, rate
@@ -56,7 +57,9 @@ async def ensure(
     found = await find(connection, places.keys())
     new = {place: limits for place, limits in places.items() if place not in found}
     if new:
-        await connection.execute(MAKE, {**_names(new.keys()), **_columns(new.values())})
+        learn = [limits.learns for limits in new.values()]
+        named = {**_names(new.keys()), **_columns(new.values()), "learn": learn}
+        await connection.execute(MAKE, named)
         found |= await find(connection, new.keys())
     return found
 
@@ -85,10 +88,14 @@ async def hold(connection: AsyncConnection, surfaces: Iterable[str]) -> None:
     await connection.execute(HOLD, {"surfaces": list(surfaces)})
 
 
-# What an upstream bears that is no less than is configured is no limit any more.
+# What an upstream bears that is no less than is configured is no limit any more; what a lane has
+# learned that learns no more is forgotten.
 CONFIGURE = """
-UPDATE lane SET concurrency = new.concurrency, rate = new.rate,
-                adaptive = CASE WHEN adaptive < new.concurrency THEN adaptive END
+UPDATE lane SET concurrency = new.concurrency, rate = new.rate, learns = %(learns)s,
+                adaptive = CASE WHEN %(learns)s AND adaptive < new.concurrency THEN adaptive END,
+                failures = CASE WHEN %(learns)s THEN failures ELSE 0 END,
+                open_until = CASE WHEN %(learns)s THEN open_until END,
+                not_before = CASE WHEN %(learns)s THEN not_before END
 FROM (SELECT lane.id, coalesce(own.concurrency, %(concurrency)s) AS concurrency,
              CASE WHEN own.country IS NULL THEN %(rate)s::float8 ELSE own.rate END AS rate
       FROM lane
@@ -98,7 +105,8 @@ FROM (SELECT lane.id, coalesce(own.concurrency, %(concurrency)s) AS concurrency,
       ORDER BY lane.id
       FOR NO KEY UPDATE OF lane) AS new
 WHERE lane.id = new.id
-  AND (lane.concurrency, lane.rate) IS DISTINCT FROM (new.concurrency, new.rate)
+  AND (lane.concurrency, lane.rate, lane.learns)
+      IS DISTINCT FROM (new.concurrency, new.rate, %(learns)s)
 """
 
 
@@ -118,6 +126,7 @@ async def configure(
             "surface": surface,
             "concurrency": limits.concurrency,
             "rate": per_second(limits.rate),
+            "learns": limits.learns,
             "countries": list(own),
             **_columns(own.values()),
         },

@@ -3,6 +3,7 @@
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from orchestrator.domain.dialects.rodin import Load
 from orchestrator.domain.rows import LaneRow
 from orchestrator.store.lanes.places import Place
 
@@ -82,3 +83,19 @@ async def asked(connection: AsyncConnection, key_id: int) -> dict[str, int]:
     """Cells this key ever asked for, by surface, whatever became of them."""
     cursor = await connection.execute(ASKED, {"key": key_id})
     return {surface: n async for surface, n in cursor}
+
+
+BY_SURFACE = """
+SELECT l.surface, sum(i.waiting + i.queued + i.retrying)::int, sum(i.processing)::int
+FROM inflight i
+JOIN lane l ON l.id = i.lane_id
+WHERE i.waiting + i.queued + i.retrying + i.processing > 0
+  AND i.key_id = coalesce(%(key)s::int, i.key_id)
+GROUP BY 1
+"""
+
+
+async def by_surface(connection: AsyncConnection, *, key_id: int | None = None) -> dict[str, Load]:
+    """Cells that have not ended, by surface: of this key, or of all."""
+    cursor = await connection.execute(BY_SURFACE, {"key": key_id})
+    return {surface: Load(*n) async for surface, *n in cursor}

@@ -15,6 +15,7 @@ from orchestrator.store.steering.cancel import (
     clear,
     clock,
 )
+from orchestrator.store.steering.dismiss import NotDismissible, dismiss
 from orchestrator.store.steering.erase import Erased, NotEnded, erase
 from orchestrator.store.steering.expire import Expired, expire
 from orchestrator.store.steering.retry import RETRYABLE, Again, NotRetryable, again, retryable
@@ -28,6 +29,7 @@ __all__ = [
     "Erased",
     "Expired",
     "NotCancelable",
+    "NotDismissible",
     "NotEnded",
     "NotRetryable",
     "Swept",
@@ -36,6 +38,7 @@ __all__ = [
     "cancel",
     "clear",
     "clock",
+    "dismiss",
     "erase",
     "expire",
     "retryable",

@@ -8,6 +8,7 @@ from psycopg import AsyncConnection
 
 from orchestrator.domain.states import ParentState
 from orchestrator.store import deliveries, plans, waits
+from orchestrator.store.steering.erase import erase_all
 from orchestrator.store.steering.stop import stop
 
 MOST = 500
@@ -136,6 +137,11 @@ SELECT DISTINCT parent_id FROM child
 WHERE parent_id = ANY(%(parents)s) AND started_at IS NOT NULL
 """
 
+TASKS = """
+SELECT id FROM parent
+WHERE id = ANY(%(parents)s::uuid[]) AND payload ->> 'task_type' IS NOT NULL
+"""
+
 CLOCK = """
 SELECT clock_timestamp()
 """
@@ -168,8 +174,8 @@ async def clear(
 ) -> Swept:
     """Cancel parents of a key that came before and of which nothing has started, a batch of them.
 
-    Those in one of the states `CLEARED`, which a caller goes through in their order. Must run
-    inside a transaction.
+    Those in one of the states `CLEARED`, which a caller goes through in their order. Nothing is
+    left of cloro's tasks among them. Must run inside a transaction.
     """
     named = {"key": key_id, "state": state, "before": before, "most": most}
     waiting = state != "processing"
@@ -182,4 +188,7 @@ async def clear(
         started = {parent async for (parent,) in cursor}
         parents = [parent for parent in parents if parent not in started]
     told = await stop(connection, parents, "canceled", waiting=waiting, asked=True)
+    cursor = await connection.execute(TASKS, {"parents": parents})
+    if tasks := [task async for (task,) in cursor]:
+        await erase_all(connection, tasks)
     return Swept(told.parents, more=len(found) == most)

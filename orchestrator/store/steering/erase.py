@@ -1,5 +1,6 @@
 """Erasing: an ended parent goes with all it found and tells, and its idempotency key is free."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,8 +16,8 @@ FOR UPDATE
 """
 
 ERASE = """
-WITH gone AS (DELETE FROM child WHERE parent_id = %(parent)s)
-DELETE FROM parent WHERE id = %(parent)s
+WITH gone AS (DELETE FROM child WHERE parent_id = ANY(%(parents)s::uuid[]))
+DELETE FROM parent WHERE id = ANY(%(parents)s::uuid[])
 """
 
 
@@ -40,7 +41,15 @@ async def erase(
         return NotEnded()
     if row[1]:  # its usage row is the mutex of its groups' counters
         await usage.lock(connection, [key_id])
-    await connection.execute(plans.PROBE)
-    await deliveries.forget(connection, [parent])
-    await connection.execute(ERASE, named)
+    await erase_all(connection, [parent])
     return Erased()
+
+
+async def erase_all(connection: AsyncConnection, parents: Sequence[UUID]) -> None:
+    """Have nothing left of these parents, which have ended and are locked by the caller.
+
+    Of those in groups the caller holds the usage locks of their keys.
+    """
+    await connection.execute(plans.PROBE)
+    await deliveries.forget(connection, parents)
+    await connection.execute(ERASE, {"parents": list(parents)})
