@@ -12,6 +12,7 @@ from orchestrator.api.batch import search_batch
 from orchestrator.api.capacity import health, status, surfaces
 from orchestrator.api.deliveries import deliveries
 from orchestrator.api.described import schema
+from orchestrator.api.dialects import paths
 from orchestrator.api.failures import HANDLERS
 from orchestrator.api.group_results import group_results
 from orchestrator.api.groups import cancel_group, group, retry_group
@@ -48,7 +49,7 @@ def create_app(settings: Settings) -> Litestar:
             app.state["services"] = here
             yield
 
-    return Litestar(
+    made = Litestar(
         route_handlers=[*_keyed(), health, schema],
         lifespan=[opened],
         before_send=[stamp, traffic.note],
@@ -57,11 +58,14 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=None,  # `openapi` writes the document; what is served bypasses Litestar's
         logging_config=None,  # structlog is set up by the process
     )
+    made.state["style_of"] = paths.style_of
+    return made
 
 
 def _keyed() -> list[Router]:
     """What takes a key: any, an operator's, and the metrics, which may be public."""
     for_any = [
+        *paths.HANDLERS,
         *(search, search_surface, search_batch, job, results, status, foresee, give_back),
         *(cancel, retry, clear, group, cancel_group, retry_group),
         *(jobs, job_events, status_stream, group_results),

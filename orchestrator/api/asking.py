@@ -1,5 +1,6 @@
 """A submission over HTTP: read, checked, taken in, and answered at once or by `answering`."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -16,15 +17,24 @@ from orchestrator.api.replies import Header, Reply, document
 from orchestrator.api.requests import Asked
 from orchestrator.api.services import Services
 from orchestrator.domain import documents, ids
+from orchestrator.domain.envelope import Wire
 from orchestrator.domain.plan import Plan
+from orchestrator.domain.rows import ChildRow, ParentRow
 from orchestrator.domain.states import ParentState
 from orchestrator.submission import Accepted, Outcomes, Replayed
 
 REPLAYED: Header = (b"idempotent-replayed", b"true")
 
 
+Shown = Callable[[ParentRow, list[ChildRow]], Wire | Problem]
+"""Says what a parent that ended has found."""
+
+
 class Question(NamedTuple):
-    """A submission that may be taken in: what, by whom, and how it wants to be answered."""
+    """A submission that may be taken in: what, by whom, and how it wants to be answered.
+
+    Whoever waits for it is `shown` Envelopes if nothing else is said.
+    """
 
     key: Key
     plan: Plan
@@ -33,6 +43,7 @@ class Question(NamedTuple):
     flat: bool
     existing: Catalogue
     reservation: UUID | None = None
+    shown: Shown | None = None
 
     @property
     def applied(self) -> tuple[Header, ...]:

@@ -8,7 +8,7 @@ from admission import usage
 from admission.keys import Key, authenticate, well_formed
 from admission.lots import Lot
 from admission.refusals import Refusal, Taken
-from orchestrator.api import denials, problems, services, stamps
+from orchestrator.api import denials, problems, services, stamps, styles
 from orchestrator.api.problems import Problem
 from orchestrator.api.services import Services
 from orchestrator.api.stamps import header
@@ -68,6 +68,9 @@ async def identify(scope: Scope) -> Key | Problem:
     so that no secret is kept.
     """
     here, given = services.of(scope), header(scope, b"authorization") or b""
+    style = styles.of(scope)
+    if style is not None and not style.any_case and not given.lstrip().startswith(b"Bearer"):
+        return problems.missing_key()
     digest = hashlib.sha256(given).digest()
     return here.keys.peek(digest) or await _identify(here, digest, given.decode("latin-1"))
 

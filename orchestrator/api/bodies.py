@@ -17,12 +17,14 @@ LARGEST_BYTES = 256 * 1024
 _JSON = re.compile(rb"application/([\w.-]+\+)?json *(;.*)?", re.IGNORECASE)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
+NO_LIST = "The body must be a JSON list."
 NO_OBJECT = "The body must be a JSON object."
 _HEX = rb"[0-9a-fA-F]{2}"
 _PAIR = rb"\\u[dD][89abAB]" + _HEX + rb"\\u[dD][c-fC-F]" + _HEX
 _ESCAPED = re.compile(_PAIR + rb"|(\\u[dD][89a-fA-F]" + _HEX + rb")|\\.", re.DOTALL)
 """Whatever begins with a backslash: a pair of surrogates, a lone one (group 1), the rest."""
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_items = msgspec.json.Decoder(tuple[msgspec.Raw, ...])
 
 
 class Decoded(NamedTuple):
@@ -95,6 +97,19 @@ async def fields(body: bytes) -> dict[str, msgspec.Raw] | Fault:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         whole = decode(tidy)
         return whole if isinstance(whole, Fault) else Fault(path="", message=NO_OBJECT)
+
+
+async def items(body: bytes) -> tuple[msgspec.Raw, ...] | Fault:
+    """The items of a body that is a list, as `fields` has the fields of an object."""
+    try:
+        return _items.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        tidy = await to_thread.run_sync(_paired, body)
+    try:
+        return _items.decode(tidy)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        whole = decode(tidy)
+        return whole if isinstance(whole, Fault) else Fault(path="", message=NO_LIST)
 
 
 def _paired(body: bytes) -> bytes:

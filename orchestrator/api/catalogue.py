@@ -9,7 +9,9 @@ from orchestrator.api import option_checks
 from orchestrator.api.codes import Code
 from orchestrator.api.option_checks import Checks
 from orchestrator.api.problems import Fault, Problem
+from orchestrator.domain import queues
 from orchestrator.domain.addresses import Network
+from orchestrator.domain.dialects.task_types import TaskType
 from orchestrator.domain.envelope import Warning  # noqa: A004 - the contract's word
 from orchestrator.domain.plan import Plan
 from orchestrator.store import lanes, nodes
@@ -55,13 +57,20 @@ def make(
     )
 
 
+def of_task(kind: TaskType, catalogue: Catalogue) -> SurfaceDescriptor | None:
+    """The surface that cloro's tasks of this kind are captured from, if there is one."""
+    named = (one for one in catalogue.surfaces.values() if kind in one.cloro_tasks)
+    return next(named, None)
+
+
 def unsupported(plan: Plan, catalogue: Catalogue) -> Problem | None:
     """Why some cell of the plan can never be captured here; one such cell refuses them all."""
-    unknown = [name for name in plan.surfaces if name not in catalogue.surfaces]
+    unknown = [name for name in plan.surfaces if not _askable(name, catalogue)]
     faults = [*_unsupported(plan, catalogue)]
     if not faults:
         return None
-    exist = ", ".join(map(_served, catalogue.surfaces.values()))
+    askable = (one for one in catalogue.surfaces.values() if not queues.is_queue(one.name))
+    exist = ", ".join(map(_served, askable))
     cells = "; ".join(fault.message for fault in faults)
     return Problem(
         Code.UNSUPPORTED_SURFACE if unknown else Code.UNSUPPORTED_REGION,
@@ -72,13 +81,18 @@ def unsupported(plan: Plan, catalogue: Catalogue) -> Problem | None:
 
 def _unsupported(plan: Plan, catalogue: Catalogue) -> Iterator[Fault]:
     for place, name in enumerate(plan.surfaces):
-        if (surface := catalogue.surfaces.get(name)) is None:
+        surface = catalogue.surfaces.get(name)
+        if surface is None or queues.is_queue(name):
             everywhere = ", ".join(dict.fromkeys(region.country for region in plan.regions))
             yield Fault(path=f"surfaces[{place}]", message=f"{name} in {everywhere}")
             continue
         for at, region in enumerate(plan.regions):
             if surface.countries is not None and region.country not in surface.countries:
                 yield Fault(path=f"regions[{at}].country", message=f"{name} in {region.country}")
+
+
+def _askable(name: str, catalogue: Catalogue) -> bool:
+    return name in catalogue.surfaces and not queues.is_queue(name)
 
 
 def _served(surface: SurfaceDescriptor) -> str:

@@ -119,6 +119,12 @@ def not_cancelable() -> Problem:
     return Problem(Code.NOT_CANCELABLE, message)
 
 
+def not_deletable() -> Problem:
+    """A task that is called at this moment, or is over."""
+    message = "This task is being called or is over; only one that waits can be deleted."
+    return Problem(Code.NOT_CANCELABLE, message)
+
+
 def not_retryable(*, ended: bool) -> Problem:
     """A job that has not ended, or has no cell that ended so that it could run again."""
     message = (

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from litestar.types import Scope
 
+from orchestrator.api import styles
 from orchestrator.api.codes import STATUSES, Code
 from orchestrator.api.replies import Header, Reply, document
 from orchestrator.api.stamps import request_id
@@ -50,7 +51,13 @@ class ErrorDocument(Wire):
 
 
 def reply(problem: Problem, scope: Scope) -> Reply:
-    """The problem as a response."""
+    """The problem as a response, in the style of the path that was asked."""
+    style = styles.of(scope)
+    return style.refuse(problem, scope) if style else native(problem, scope)
+
+
+def native(problem: Problem, scope: Scope) -> Reply:
+    """The problem in the one shape this API has itself."""
     told = error(problem, scope)
     return document(ErrorDocument(error=told), status=told.status, headers=problem.headers)
 
@@ -120,6 +127,11 @@ def unknown_key() -> Problem:
 def job_not_found() -> Problem:
     """Unknown, somebody else's and pruned look alike."""
     return Problem(Code.JOB_NOT_FOUND, "This API key has no such job.")
+
+
+def task_not_found() -> Problem:
+    """Unknown, somebody else's, deleted, cleared and pruned look alike."""
+    return Problem(Code.JOB_NOT_FOUND, "This API key has no such task.")
 
 
 def reservation_not_found() -> Problem:

@@ -32,11 +32,18 @@ def parse(kind: type[Record], body: bytes, across: Across) -> Record | list[Faul
     decoded = bodies.decode(body)
     if isinstance(decoded, Fault):
         return [decoded]
-    if not isinstance(decoded.value, dict):
-        return [Fault(path="", message=bodies.NO_OBJECT)]
-    faults = [*decoded.faults, *across(decoded.value)]
+    return read_value(kind, decoded.value, across, before=decoded.faults)
+
+
+def read_value(
+    kind: type[Record], value: Any, across: Across, *, before: Iterable[Fault] = ()
+) -> Record | list[Fault]:
+    """The same of a decoded value; `before` are faults of its characters."""
+    if not isinstance(value, dict):
+        return [*before, Fault(path="", message=bodies.NO_OBJECT)]
+    faults = [*before, *across(value)]
     try:
-        record = kind.model_validate(decoded.value)
+        record = kind.model_validate(value)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         return [*faults, *(_said(kind, detail) for detail in found)]
@@ -46,6 +53,9 @@ def parse(kind: type[Record], body: bytes, across: Across) -> Record | list[Faul
 def _said(kind: type[Strict], detail: ErrorDetails) -> Fault:
     if detail["type"] != "extra_forbidden":
         return wording.said(detail, short=False)
+    if len(detail["loc"]) > 1:
+        path = ".".join(map(str, detail["loc"]))
+        return Fault(path=path, message="Unknown field; leave it out.")
     fields = kind.model_fields.items()
     allowed = ", ".join(str(field.validation_alias or name) for name, field in fields)
     return Fault(path=str(detail["loc"][0]), message=f"Unknown field; allowed: {allowed}.")

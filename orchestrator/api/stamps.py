@@ -9,7 +9,7 @@ from litestar.types import Message, Scope
 
 from admission.lots import Lot
 from admission.rate import Rate
-from orchestrator.api import VERSION
+from orchestrator.api import VERSION, styles
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _VERSION = (b"x-parallax-version", VERSION.encode())
@@ -43,6 +43,8 @@ async def stamp(message: Message, scope: Scope) -> None:
     if message["type"] != "http.response.start":
         return
     extra = [(b"x-request-id", request_id(scope).encode()), _VERSION]
+    if (style := styles.of(scope)) is not None:
+        extra += style.headers(scope)
     known = cast("dict[str, Lot | Rate]", scope["state"]).get("rate")
     if known is not None:
         rate = known.view(time.monotonic(), time.time()) if isinstance(known, Lot) else known

@@ -1,6 +1,7 @@
 """What a sync caller is told once its wait has ended: its job, as it is then."""
 
 import asyncio
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -60,9 +61,13 @@ async def _read(here: Services, question: Question, subject: Subject) -> Reply |
         if parent is None:
             return problems.job_not_found()  # erased while it was waited for
         ended = parent.state.ended
+        found: Wire | Problem
         if ended:
             rows = await children.results(connection, job, after=0, limit=parent.total)
-            found: Wire = _found(question, parent, rows)
+            shown = question.shown or partial(_found, question)
+            found = shown(parent, rows)
+            if isinstance(found, Problem):
+                return found
         elif subject.waited and not question.mode.preferred and not here.waits.released:
             problem = denials.timed_out(ids.text(job))
             return problem._replace(headers=(*problem.headers, *subject.headers))

@@ -29,7 +29,11 @@ OPTIONS = {
     "additionalProperties": False,
 }
 CHATGPT = SurfaceDescriptor(
-    name="chatgpt", adapter="simulator", method="simulator", options_schema=OPTIONS
+    name="chatgpt",
+    adapter="simulator",
+    method="simulator",
+    options_schema=OPTIONS,
+    cloro_tasks=("CHATGPT",),
 )
 SITE = SurfaceDescriptor(
     name="site", adapter="http", method="http", options_schema={}, countries=("GB", "US")

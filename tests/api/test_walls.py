@@ -18,10 +18,10 @@ from orchestrator.api.cached import Cached
 from orchestrator.domain import ids
 from orchestrator.domain.states import ChildState, ParentState
 from orchestrator.settings import Settings
-from orchestrator.store import children
+from orchestrator.store import children, surfaces
 from orchestrator.store.children import Completed, Failed, Retry
 from tests import factories
-from tests.api import walls
+from tests.api import dialects, walls
 from tests.api.wire import Wire, tapped
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +35,7 @@ SECRETIVE = {
     "webhook": {"url": "https://example.com/quagga/hook"},
     "group": walls.GROUP,
 }
-EVERYBODYS = {"readSurfaces", "readHealth", "readSchema"}
+EVERYBODYS = {"readSurfaces", "readHealth", "readSchema", "checkQueues"}
 """What these say is the same for all keys, and may change by what any of them does."""
 
 TIMES = {"asOf", "resetAt", "oldestAgeSeconds", "remaining", "drainPerSecond"}
@@ -53,7 +53,8 @@ WHERE parent_id = %(parent)s AND ordinal = %(ordinal)s
 
 @pytest.fixture
 def settings(database) -> Settings:
-    return Settings(database_url=database, secret_key="what secrets are sealed with here")
+    secret_key = "what secrets are sealed with here"
+    return Settings(database_url=database, secret_key=secret_key, sync_wait=0.2)
 
 
 @pytest.fixture
@@ -92,6 +93,7 @@ async def stranger(role, registered, client_of) -> AsyncIterator[httpx.AsyncClie
 @pytest.fixture
 async def foreign(owner, worker, connection) -> dict[str, str]:
     """The owner's ids: a parent and a child in each state, and a child not born yet."""
+    await surfaces.register(connection, [dialects.queue()])
     cities = [{"country": "US", "city": f"City {n}"} for n in range(len(ChildState))]
     made = {state: await submit(owner) for state in ParentState if state.ended}
     made[ParentState.PROCESSING] = await submit(owner, regions=cities)
@@ -113,6 +115,8 @@ async def foreign(owner, worker, connection) -> dict[str, str]:
         "delivery": await tell(owner),
         "secret": (await owner.post("/v1/webhooks/secrets")).json()["id"],
         "group": walls.GROUP,
+        "task": await ask_cloro(owner),
+        "queued": await enqueue(owner),
     }
 
 
@@ -121,6 +125,18 @@ async def submit(client: httpx.AsyncClient, **fields: Any) -> str:
     answer = await client.post("/v1/search", json=SECRETIVE | fields)
     assert answer.status_code == 202
     return answer.json()["jobId"]
+
+
+async def ask_cloro(client: httpx.AsyncClient) -> str:
+    """The id of a new task of cloro's."""
+    task = {"taskType": "CHATGPT", "payload": {"prompt": "quagga"}}
+    return str((await client.post("/v1/async/task", json=task)).json()["task"]["id"])
+
+
+async def enqueue(client: httpx.AsyncClient) -> str:
+    """The id of a new task of a queue."""
+    task = {"queue": "quagga", "webhook_url": "https://a.example/"}
+    return str((await client.post("/v1/tasks", json=task)).json()["id"])
 
 
 async def hold(client: httpx.AsyncClient) -> str:
@@ -161,6 +177,9 @@ async def test_each_id_leads_its_owner_somewhere(foreign, owner):
     """It is the wall that hides them from others: their owner reads every one, in its state."""
     held, group = foreign.pop("reservation"), foreign.pop("group")
     told, secret = foreign.pop("delivery"), foreign.pop("secret")
+    task, queued = foreign.pop("task"), foreign.pop("queued")
+    assert (await owner.get(f"/v1/async/task/{task}")).json()["task"]["id"] == task
+    assert (await owner.get(f"/v1/tasks/{queued}")).json()["id"] == queued
     assert (await owner.post(f"/v1/webhooks/deliveries/{told}/replay")).status_code == 202
     assert (await owner.delete(f"/v1/webhooks/secrets/{secret}")).status_code == 204
     assert (await owner.get(f"/v1/groups/{group}")).json()["group"] == group
@@ -202,7 +221,7 @@ async def test_what_needs_no_id_shows_nothing_of_another_key(foreign, stranger, 
     But those that are for operators tell it to them.
     """
     named = {job for label, job in foreign.items() if label != "group"}
-    marks = {"quagga"} | {job.partition("_")[2].partition(".")[0] for job in named}
+    marks = {"quagga"} | {(job.partition("_")[2] or job).partition(".")[0] for job in named}
     for operation in walls.OTHERS:
         for way in (*walls.good_ways(operation), *walls.odd_ways(operation)):
             if role == "operator" and walls.beyond(operation, way):
@@ -348,6 +367,8 @@ async def test_the_work_behind_a_404_is_the_same(foreign, wire, client_of):
 
 BEHIND = {
     "job": (ids.ParentId, "FROM parent"),
+    "taskId": (walls.TASK, "FROM parent"),
+    "task": (walls.QUEUED, "FROM parent"),
     "reservation": (walls.RESERVATION, "FROM reservation"),
     "delivery": (ids.EventId, "UPDATE delivery"),
     "secret": (walls.SECRET, "DELETE FROM webhook_secret"),
@@ -360,6 +381,7 @@ async def _works_alike(
 ) -> None:
     jobs = (walls.NEVER, f"{walls.NEVER}.chatgpt.us")
     never = (*jobs, walls.NEVER_RESERVED, walls.NEVER_TOLD, walls.NEVER_SIGNED, walls.NO_GROUP)
+    never = (*never, walls.NEVER_A_TASK, walls.NEVER_QUEUED)
     unknown = {walls.kind(job): await wire.during(way.ask(client, job)) for job in never}
     ((kind, statement),) = [what for name, what in BEHIND.items() if f"{{{name}}}" in way.path]
     assert statement in unknown[kind], way

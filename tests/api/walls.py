@@ -12,11 +12,12 @@ from orchestrator.api.openapi.operation import JSON, Operation
 from orchestrator.api.openapi.operations import OPERATIONS
 from orchestrator.api.openapi.parameters import PARAMETERS
 from orchestrator.domain import ids
+from orchestrator.domain.dialects import asyncqueue, cloro
 from orchestrator.domain.ids import EventId
 from orchestrator.store.deliveries import Place
 from orchestrator.store.group_results import Reached
 
-NOBODYS = {"surface": "chatgpt", "country": "US"}
+NOBODYS = {"surface": "chatgpt", "country": "US", "provider": "chatgpt"}
 """Path parameters that name what belongs to no key, and a name that exists. The rest is owned."""
 
 OWNER = "quagga-key"
@@ -43,6 +44,8 @@ NEVER = "job_06h00r4h1trtr7pjt7b69j1f04"
 NEVER_RESERVED = ids.RESERVATION + NEVER.removeprefix(ids.PREFIX)
 NEVER_TOLD = ids.delivery_text(EventId(UUID(int=1), 0, 1))
 NEVER_SIGNED = ids.WEBHOOK_SECRET + NEVER.removeprefix(ids.PREFIX)
+NEVER_QUEUED = asyncqueue.PREFIX + NEVER.removeprefix(ids.PREFIX)
+NEVER_A_TASK = str(UUID(int=7))
 NO_GROUP = "quokka-group"
 ABSENT = {
     "unknown group": NO_GROUP,
@@ -51,6 +54,8 @@ ABSENT = {
     "unknown reservation": NEVER_RESERVED,
     "unknown delivery": NEVER_TOLD,
     "unknown secret": NEVER_SIGNED,
+    "unknown task": NEVER_A_TASK,
+    "unknown task of a queue": NEVER_QUEUED,
     "a word": "x",
     "the prefix": "job_",
     "no letters of ids": "job_" + "z" * 26,
@@ -69,7 +74,7 @@ ABSENT = {
 
 BODIES = openapi.document()["paths"]
 _TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-_MOVING = {"x-ratelimit-remaining", "x-ratelimit-reset"}
+_MOVING = {"x-ratelimit-remaining", "x-ratelimit-reset", "x-latency-ms"}
 
 
 class Way(NamedTuple):
@@ -177,11 +182,13 @@ def beyond(operation: Operation, way: Way) -> bool:
 RESERVATION = "reservation"
 SECRET = "webhook secret"
 GROUP = "quagga-group"
+TASK = "task"
+QUEUED = "task of a queue"
 ID_KINDS = {
     kind
     for kind in vars(ids).values()
     if isinstance(kind, type) and issubclass(kind, tuple) and kind.__module__ == ids.__name__
-} | {RESERVATION, SECRET, GROUP}
+} | {RESERVATION, SECRET, GROUP, TASK, QUEUED}
 """Every kind of public id there is."""
 
 
@@ -193,5 +200,9 @@ def kind(named: str) -> Any:
         return SECRET
     if named in {GROUP, NO_GROUP}:
         return GROUP
+    if cloro.read(named):
+        return TASK
+    if asyncqueue.read(named):
+        return QUEUED
     read = ids.read(named) or ids.read_delivery(named)
     return read and type(read)

@@ -181,6 +181,13 @@ HOLDERS: dict[str, Callable[[Path], object]] = {
 """All that holds a secret, by its name, and how to make one that does."""
 
 HARMLESS = {
+    "orchestrator.api.dialects.asyncqueue.requests.QueueTaskRequest": "has no field for one",
+    "orchestrator.api.dialects.cloro.requests.CloroWebhookIn": "has no field for one",
+    "orchestrator.api.openapi.calls.Received": "what is documented",
+    "orchestrator.api.openapi.speaking.Spoken": "what is documented",
+    "orchestrator.api.styles.Style": "which headers responses have",
+    "orchestrator.domain.dialects.cloro.CloroSource": "a page",
+    "orchestrator.domain.dialects.cloro.CloroWebhook": "where to, not by what it is signed",
     "orchestrator.api.asking.Question": "the account, not its secret",
     "orchestrator.api.batching.Batch": "the account, not its secret",
     "orchestrator.api.between.Fields": "the names of surfaces",

@@ -5,6 +5,7 @@ A test holds the document against the routes, the examples against the schemas, 
 `openapi/openapi.json`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -15,10 +16,18 @@ from orchestrator.api.batch import BatchAnswer
 from orchestrator.api.batching import BatchRequest
 from orchestrator.api.capacity import Health, Surfaces
 from orchestrator.api.lanes import LimitRequest
-from orchestrator.api.openapi import errors, examples, operators, told
+from orchestrator.api.openapi import (
+    calls,
+    dialects,
+    errors,
+    examples,
+    operators,
+    speaking,
+    told,
+)
 from orchestrator.api.openapi.headers import COMMON, HEADERS, RATE
 from orchestrator.api.openapi.headers import described as headers
-from orchestrator.api.openapi.operation import JSON, SSE, TEXT, Answer, Operation
+from orchestrator.api.openapi.operation import JSON, SSE, TEXT, Answer, Operation, System
 from orchestrator.api.openapi.operations import LINKS, OPERATIONS
 from orchestrator.api.openapi.parameters import PARAMETERS
 from orchestrator.api.openapi.parameters import described as parameter
@@ -71,12 +80,30 @@ RECORDS = (
     *(Deliveries, Delivery, Replayed),
     *(NewWebhookSecret, WebhookSecrets),
     *told.EVENTS,
+    *dialects.RECORDS,
+    *calls.RECORDS,
+    *speaking.RECORDS,
     ErrorDocument,
 )
 BODIES = (
     *(SubmitRequest, SurfaceRequest, BatchRequest, PreflightRequest, RetryRequest),
     *(LimitRequest, ReplayRequest, WebhookSecretRequest),
+    *dialects.BODIES,
 )
+SUBMISSIONS: Mapping[str, Any] = {**examples.SUBMISSIONS, **dialects.SUBMISSIONS}
+TAGS = {
+    "native": "Parallax's own API.",
+    "cloro": "For clients of cloro: tasks and monitors of one cell each.",
+    "AsyncQueue": "For clients of AsyncQueue: tasks that are calls of the client's URLs.",
+    "Rodin": "For clients of Rodin: how busy each surface is.",
+}
+TAGGED: Mapping[System, tuple[str, ...]] = {
+    "native": ("native",),
+    "shared": ("native", "cloro"),
+    "cloro": ("cloro",),
+    "AsyncQueue": ("AsyncQueue",),
+    "Rodin": ("Rodin",),
+}
 
 
 def document() -> dict[str, Any]:
@@ -93,8 +120,9 @@ def document() -> dict[str, Any]:
             "description": "Submit a query to surfaces x regions, poll it, read the Envelopes.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "tags": [{"name": name, "description": told} for name, told in TAGS.items()],
         "paths": paths,
-        "webhooks": told.webhooks(REFERENCE),
+        "webhooks": {**told.webhooks(REFERENCE), **calls.webhooks(REFERENCE)},
         "components": {
             "schemas": _schemas(),
             "examples": {
@@ -103,6 +131,8 @@ def document() -> dict[str, Any]:
                     **examples.documents(),
                     **operators.examples(),
                     **told.examples(),
+                    **dialects.examples(),
+                    **calls.examples(),
                     **errors.examples(),
                 }.items()
             },
@@ -125,7 +155,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "tags": [operation.tag],
+        "tags": [*TAGGED[operation.system], operation.tag],
         "security": [{"apiKey": []}] if operation.keyed else [],
         "parameters": [
             {"$ref": f"#/components/parameters/{name}"}
@@ -133,25 +163,23 @@ def _operation(operation: Operation) -> dict[str, Any]:
         ],
     }
     if name := operation.body:
-        content = {"schema": _reference(name), "example": examples.SUBMISSIONS[name]}
+        content = {"schema": _reference(name), "example": SUBMISSIONS[name]}
         described["requestBody"] = {
             "required": operation.body_required,
             "content": {JSON: content},
         }
     described["responses"] = {
-        **{
-            str(status): _answer(answer, keyed=operation.keyed)
-            for status, answer in operation.answers.items()
-        },
-        **errors.responses(*operation.errors, keyed=operation.keyed),
+        **{str(status): _answer(answer, operation) for status, answer in operation.answers.items()},
+        **errors.responses(*operation.errors, keyed=operation.keyed, system=operation.system),
     }
     return described
 
 
-def _answer(answer: Answer, *, keyed: bool) -> dict[str, Any]:
+def _answer(answer: Answer, operation: Operation) -> dict[str, Any]:
+    common = (*COMMON, *(RATE if operation.keyed else ()), *speaking.of(operation.system).headers)
     described: dict[str, Any] = {
         "description": answer.meaning,
-        "headers": headers((*COMMON, *(RATE if keyed else ()), *answer.headers), answer.sometimes),
+        "headers": headers((*common, *answer.headers), answer.sometimes),
         "content": {media: _content(media, names) for media, names in answer.documents.items()},
     }
     if answer.links:
@@ -181,7 +209,9 @@ def _link(name: str) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     _, records = msgspec.json.schema_components(RECORDS, ref_template=REFERENCE)
-    return dict(sorted({**records, **_bodies()}.items()))
+    for (record, field), names in dialects.EITHER.items():
+        records[record]["properties"][field] = dialects.either(REFERENCE, field, names)
+    return dict(sorted({**records, **_bodies(), **dialects.shapes(REFERENCE)}.items()))
 
 
 def _bodies() -> dict[str, Any]:

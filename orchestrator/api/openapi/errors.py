@@ -1,20 +1,22 @@
 """The errors of the OpenAPI document: which codes a status has, with an example of each."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-import msgspec
-
+from admission.budget import OverQuota, Quota
 from admission.deciding import Overpriced
 from admission.refusals import Refusal, RefusalCode, Taken, Watch
 from orchestrator.api import denials, problems
 from orchestrator.api.bodies import LARGEST_BYTES
-from orchestrator.api.codes import STATUSES, Code
+from orchestrator.api.codes import Code
+from orchestrator.api.openapi import speaking
 from orchestrator.api.openapi.examples import JOB, NOW
 from orchestrator.api.openapi.headers import COMMON, CONCURRENCY, RATE, described
-from orchestrator.api.problems import Error, ErrorDocument, Fault, Problem
-from orchestrator.domain.times import rfc3339
+from orchestrator.api.openapi.operation import System
+from orchestrator.api.openapi.speaking import Spoken
+from orchestrator.api.problems import Fault, Problem
 
 _TAKEN = Taken(sync_limit=8, sync_running=8, depth=200)
 _REFUSED = {
@@ -46,6 +48,9 @@ _REFUSED = {
         taken=_TAKEN,
     ),
 }
+_OVER = OverQuota(
+    Quota("daily", limit=5_000, used=4_980, resets_at=NOW + timedelta(hours=14)), requested=24
+)
 UNKNOWN = HTTPStatus.UNAUTHORIZED
 _UNSUPPORTED = "These cells cannot be captured here: {}. What exists: chatgpt (any country)."
 
@@ -79,14 +84,13 @@ KNOWN: dict[Code, _Known] = {
     Code.INVALID_API_KEY_FORMAT: _Known(problems.malformed_key(), ("WWW-Authenticate",)),
     Code.INVALID_OR_EXPIRED_API_KEY: _Known(problems.unknown_key(), ("WWW-Authenticate",)),
     Code.INSUFFICIENT_CREDITS: _Known(denials.overpriced(Overpriced(estimated=20, most=10))),
+    Code.QUOTA_EXCEEDED: _Known(denials.over_quota(_OVER)),
     Code.JOB_NOT_FOUND: _Known(problems.job_not_found()),
     Code.NOT_FOUND: _Known(problems.not_found()),
     Code.METHOD_NOT_ALLOWED: _Known(problems.method_not_allowed("GET, OPTIONS"), ("Allow",)),
     Code.PAYLOAD_TOO_LARGE: _Known(problems.too_large(LARGEST_BYTES)),
     Code.UNSUPPORTED_MEDIA_TYPE: _Known(problems.not_json()),
     Code.IDEMPOTENCY_CONFLICT: _Known(denials.conflict(JOB)),
-    Code.NOT_CANCELABLE: _Known(denials.not_cancelable()),
-    Code.NOT_RETRYABLE: _Known(denials.not_retryable(ended=True)),
     Code.NOT_CANCELABLE: _Known(denials.not_cancelable()),
     Code.NOT_RETRYABLE: _Known(denials.not_retryable(ended=True)),
     Code.RATE_LIMIT_EXCEEDED: _refused(Watch.REQUEST_RATE),
@@ -99,48 +103,43 @@ KNOWN: dict[Code, _Known] = {
 }
 
 
-def responses(*codes: Code, keyed: bool) -> dict[str, Any]:
+def responses(*codes: Code, keyed: bool, system: System = "native") -> dict[str, Any]:
     """The response objects of these codes, grouped by status; `keyed` ones tell the rate too."""
-    by_status: dict[HTTPStatus, list[Code]] = {}
+    spoken = speaking.of(system)
+    by_status: dict[int, list[Code]] = {}
     for code in codes:
-        by_status.setdefault(STATUSES[code], []).append(code)
+        by_status.setdefault(spoken.status(code), []).append(code)
     return {
-        str(status.value): _response(
-            by_status[status], (*COMMON, *(RATE if keyed and status != UNKNOWN else ()))
+        str(status): _response(
+            by_status[status],
+            (*COMMON, *(RATE if keyed and status != UNKNOWN else ()), *spoken.headers),
+            spoken,
         )
         for status in sorted(by_status)
     }
 
 
 def examples() -> dict[str, Any]:
-    """An error document of each code."""
-    return {code.value: _example(code) for code in Code}
+    """An error document of each code, as each system says it."""
+    return {
+        spoken.example_name(code): spoken.example(KNOWN[code].problem)
+        for spoken in speaking.ALL
+        for code in Code
+    }
 
 
-def _response(codes: Sequence[Code], common: Sequence[str]) -> dict[str, Any]:
+def _response(codes: Sequence[Code], common: Sequence[str], spoken: Spoken) -> dict[str, Any]:
     own = dict.fromkeys(name for code in codes for name in KNOWN[code].headers)
     return {
-        "description": " · ".join(codes),
+        "description": " · ".join(dict.fromkeys(map(spoken.word, codes))),
         "headers": described((*common, *own)),
         "content": {
             "application/json": {
-                "schema": {"$ref": "#/components/schemas/ErrorDocument"},
+                "schema": {"$ref": f"#/components/schemas/{spoken.schema}"},
                 "examples": {
-                    code.value: {"$ref": f"#/components/examples/{code.value}"} for code in codes
+                    name: {"$ref": f"#/components/examples/{name}"}
+                    for name in map(spoken.example_name, codes)
                 },
             }
         },
     }
-
-
-def _example(code: Code) -> Any:
-    problem = KNOWN[code].problem
-    error = Error(
-        code=code,
-        message=problem.message,
-        status=STATUSES[code].value,
-        timestamp=rfc3339(NOW),
-        request_id="5f1c0a9be2d34c7788aa0011",
-        details=problem.details,
-    )
-    return msgspec.to_builtins(ErrorDocument(error=error))

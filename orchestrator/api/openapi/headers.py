@@ -39,6 +39,9 @@ HEADERS = {
     "X-Concurrency-Limit": _header("The sync limit of this API key.", COUNT),
     "X-Concurrency-Running": _header("Sync calls running.", COUNT),
     "X-Concurrency-Queued": _header("Places taken in the admission queue.", COUNT),
+    "X-Latency-Ms": _header("Milliseconds until this response began.", COUNT),
+    "X-Concurrency-Current": _header("Sync calls running now.", COUNT),
+    "X-Concurrency-Remaining": _header("Sync places free now.", COUNT),
     "ETag": _header(
         "Stands for the statuses and attempts of a parent; beside `wait` as `If-None-Match` it is"
         " what the caller has read.",

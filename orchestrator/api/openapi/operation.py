@@ -1,7 +1,7 @@
 """An operation of the OpenAPI document: one method of one path, and what it may answer."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from orchestrator.api.codes import Code
 
@@ -29,6 +29,10 @@ class Answer(NamedTuple):
     links: Sequence[str] = ()
 
 
+System = Literal["native", "shared", "cloro", "AsyncQueue", "Rodin"]
+"""Who speaks so: its errors are of its shape. What is shared is native and cloro's."""
+
+
 class Operation(NamedTuple):
     """One method of one path, with its answers by status; `body` names the record it takes."""
 
@@ -43,3 +47,4 @@ class Operation(NamedTuple):
     body: str | None = None
     body_required: bool = True
     keyed: bool = True
+    system: System = "native"

@@ -2,6 +2,7 @@
 
 from orchestrator.api.codes import Code
 from orchestrator.api.openapi.delivering import DELIVERING
+from orchestrator.api.openapi.dialects import DIALECTS
 from orchestrator.api.openapi.operation import FAILS, JSON, KEYED, NDJSON, Answer, Operation
 from orchestrator.api.openapi.operators import OPERATORS
 from orchestrator.api.openapi.steering import STEERING
@@ -50,6 +51,7 @@ OPERATIONS = (
         "Headroom",
         {200: Answer("As of one moment", {JSON: ("Snapshot",)})},
         KEYED,
+        system="shared",
     ),
     Operation(
         "preflight",
@@ -112,6 +114,7 @@ OPERATIONS = (
         {200: Answer("Cells, credits and quotas", {JSON: ("UsageView",)})},
         KEYED,
     ),
+    *DIALECTS,
     *OPERATORS,
     Operation(
         "readHealth",

@@ -5,9 +5,11 @@ from typing import Any
 from orchestrator.api.listing import STATUSES
 from orchestrator.api.moments import PATTERN
 from orchestrator.api.openapi.delivering import PARAMETERS as DELIVERING
+from orchestrator.api.openapi.dialects import PARAMETERS as DIALECTS
 from orchestrator.api.openapi.parameter import NEXT_PAGE, TEXT, Parameter
 from orchestrator.api.queries import IDEMPOTENCY_KEY, LARGEST_PAGE, LONGEST_WAIT_SECONDS
 from orchestrator.api.schemas import GROUP, SURFACE
+from orchestrator.operating import COUNTRY
 from orchestrator.watchers import MOST
 
 _JOB = r"job_[0-9a-v]{26}"
@@ -22,8 +24,8 @@ PARAMETERS = {
     "surface": Parameter("path", "The name of a surface.", {"type": "string", "pattern": SURFACE}),
     "country": Parameter(
         "path",
-        "The country a lane looks from, in any case.",
-        {"type": "string", "pattern": "^[A-Za-z]{2}$"},
+        "The country a lane looks from, in any case; `GLOBAL` of queues.",
+        {"type": "string", "pattern": f"^({COUNTRY})$"},
     ),
     "group": Parameter("path", "The name of a group.", {"type": "string", "pattern": GROUP}),
     "reservation": Parameter(
@@ -103,6 +105,7 @@ PARAMETERS = {
         name="cursor",
     ),
     **DELIVERING,
+    **DIALECTS,
     "wait": Parameter(
         "query",
         "Of a parent that has not ended: hold the answer until the status of the parent or of a"

@@ -35,6 +35,7 @@ STEERING = (
         },
         (
             *(Code.VALIDATION_FAILED, Code.JOB_NOT_FOUND, Code.NOT_RETRYABLE, *BODY),
+            *(Code.INSUFFICIENT_CREDITS, Code.QUOTA_EXCEEDED),
             *(Code.QUEUE_CAPACITY_EXCEEDED, *KEYED),
         ),
         parameters=("job",),
@@ -62,6 +63,7 @@ STEERING = (
         "Jobs",
         {200: Answer("How many parents that was", {JSON: ("Cleared",)})},
         (Code.VALIDATION_FAILED, *KEYED),
+        system="shared",
     ),
     Operation(
         "readGroup",

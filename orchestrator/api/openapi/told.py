@@ -93,7 +93,7 @@ def webhooks(reference: str) -> dict[str, Any]:
         "summary": "Receive what has ended",
         "description": "Posted to the `webhook` of a submission at least once, in no order. What"
         " is not answered 2xx within 10 seconds is sent again: 6 times over about 7 hours.",
-        "tags": ["Webhooks"],
+        "tags": ["native", "Webhooks"],
         "security": [],
         "parameters": list(_headers()),
         "requestBody": {"required": True, "content": {"application/json": content}},

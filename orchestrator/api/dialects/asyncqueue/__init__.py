@@ -1,0 +1,1 @@
+"""AsyncQueue: tasks of one call, listed, read and deleted."""

@@ -1,0 +1,1 @@
+"""cloro: tasks of one cell, its monitors, its account."""
