@@ -43,6 +43,12 @@ UNION ALL SELECT 'tokens', l.id, floor(tokens)::int, floor(rate)::int
           FROM lane l JOIN lane_pace p ON p.lane_id = l.id
           WHERE tokens < -1e-6 OR tokens > greatest(1, rate)
 """
+GRANTED = (300, 1_000_000)
+"""Credits that keys are given, once."""
+NOT_CONSERVED = """
+SELECT 'credits', key_id, credits, held, charged FROM usage
+WHERE credits + held + charged <> ALL(%(granted)s)
+"""
 FORGOTTEN = """
 SELECT id, key_id FROM parent p
 WHERE mode = 'sync' AND finished_at IS NULL
@@ -79,6 +85,12 @@ WHERE c.startable > 0 OR p.charged <> coalesce(c.charged, 0)
 """
 
 
+async def not_conserved(connection: AsyncConnection) -> list[Any]:
+    """Keys whose free, held and charged credits are together not what they were given."""
+    named = {"granted": list(GRANTED)}
+    return await (await connection.execute(NOT_CONSERVED, named)).fetchall()
+
+
 async def audit(url: str, faults: list[Any], done: asyncio.Event) -> int:
     """Recount everything in snapshots; how many."""
     audits = 0
@@ -89,6 +101,7 @@ async def audit(url: str, faults: list[Any], done: asyncio.Event) -> int:
                 faults += await counters.differences(connection)
                 for check in (PAST_A_LIMIT, OUT_OF_PLACE, NOT_ADDING_UP, FORGOTTEN):
                     faults += await (await connection.execute(check)).fetchall()
+                faults += await not_conserved(connection)
             audits += 1
             await asyncio.sleep(0.02)
     return audits

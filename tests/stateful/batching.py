@@ -7,12 +7,14 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from admission.budget import Short, Unaffordable
 from admission.refusals import Refusal
 from orchestrator.domain.plan import encode
 from orchestrator.submission import Accepted, Conflict, Outcomes, Replayed, Withheld
 from tests.stateful.checks import Seen
 from tests.stateful.deciding import Asked, fits, no_place
 from tests.stateful.grouping import Grouping
+from tests.stateful.prices import priced
 from tests.stateful.records import Reserved
 from tests.stateful.strategies import (
     Batch,
@@ -72,7 +74,7 @@ def _taken(rows: Seen, batch: Batch, told: Outcomes, lanes: Lanes) -> Seen | Non
     if batch.whole and told.none is not None:
         fit = not told.each and _refused(rows, batch, told.none)
         return rows if fit and told.reserved == (lived or None) else None
-    if told.none is not None or (batch.whole and not _has_room(rows, batch)):
+    if told.none is not None or (batch.whole and _none(rows, batch)):
         return None
     for item, one in zip(batch.items, told.each, strict=True):
         known = rows.named(batch.key.id, item.name)
@@ -86,11 +88,13 @@ def _taken(rows: Seen, batch: Batch, told: Outcomes, lanes: Lanes) -> Seen | Non
 
 def _answer(
     rows: Seen, batch: Batch, item: Item, known: UUID | None, told: object
-) -> Accepted | Replayed | Conflict | Refusal:
+) -> Accepted | Replayed | Conflict | Unaffordable | Refusal:
     if known:
         row = rows.parents[known]
-        same = row.payload == encode(item.plan)
+        same = row.payload == encode(priced(item.plan))
         return Replayed(known, row.state, waits=False) if same else Conflict(known)
+    if short := rows.short(batch.key.id, priced(item.plan).estimate):
+        return short
     full = rows.full(batch.key.id, batch.key.limits) and not _left(rows, batch)
     if full and not batch.whole:
         return no_place(rows, batch.key)
@@ -111,12 +115,21 @@ def _left(rows: Seen, batch: Batch) -> int:
     return held.places if held and held.key == batch.key.id else 0
 
 
-def _refused(rows: Seen, batch: Batch, none: Withheld | Refusal) -> bool:
-    """Whether this is why nothing was stored: a name that stands for another, or no room."""
+def _refused(rows: Seen, batch: Batch, none: Withheld | Short | Refusal) -> bool:
+    """Whether this is why nothing was stored: a name that stands for another, or too little."""
     conflict = _conflict(rows, batch)
     if conflict is not None or isinstance(none, Withheld):
         return isinstance(none, Withheld) and none.place == conflict
-    return not _has_room(rows, batch) and fits(no_place(rows, batch.key, _new(rows, batch)), none)
+    why = _none(rows, batch)
+    return why is not None and fits(why, none)
+
+
+def _none(rows: Seen, batch: Batch) -> Unaffordable | Refusal | None:
+    """What there is too little of for all that is new: credits or room."""
+    new, key = _new(rows, batch), batch.key
+    if short := rows.short(key.id, sum(priced(item.plan).estimate for item in new)):
+        return short
+    return None if _has_room(rows, batch, len(new)) else no_place(rows, key, len(new))
 
 
 def _conflict(rows: Seen, batch: Batch) -> int | None:
@@ -126,20 +139,19 @@ def _conflict(rows: Seen, batch: Batch) -> int | None:
         if item.name is None:
             continue
         known = rows.named(batch.key.id, item.name)
-        stands.setdefault(item.name, rows.parents[known].payload if known else encode(item.plan))
-        if stands[item.name] != encode(item.plan):
+        asked = encode(priced(item.plan))
+        stands.setdefault(item.name, rows.parents[known].payload if known else asked)
+        if stands[item.name] != asked:
             return place
     return None
 
 
-def _new(rows: Seen, batch: Batch) -> int:
-    """How many it would store."""
-    unnamed = sum(item.name is None for item in batch.items)
-    named = {item.name for item in batch.items if item.name}
-    return unnamed + sum(rows.named(batch.key.id, name) is None for name in named)
+def _new(rows: Seen, batch: Batch) -> list[Item]:
+    """Those it would store, where a name stands for one thing."""
+    alike = {item.name or place: item for place, item in enumerate(batch.items)}
+    return [item for item in alike.values() if rows.named(batch.key.id, item.name) is None]
 
 
-def _has_room(rows: Seen, batch: Batch) -> bool:
-    new = _new(rows, batch)
+def _has_room(rows: Seen, batch: Batch, new: int) -> bool:
     free = max(0, batch.key.limits.queue_capacity - rows.depth(batch.key.id))
     return new == 0 or new - min(new, _left(rows, batch)) <= free

@@ -12,6 +12,7 @@ import msgspec
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from admission.budget import Unaffordable
 from admission.keys import Key
 from admission.refusals import Refusal
 from orchestrator import snapshot, submission
@@ -27,6 +28,8 @@ COUNTRIES = ("US", "GB", "DE")
 GROUPS = ("early", "late")
 NAMES = 40
 """Idempotency keys a key of ours uses, each mostly for one request."""
+PRICE = 3
+"""Credits of a cell that shows something."""
 LONG_AGO = """
 UPDATE sync_wait SET since = now() - interval '11 seconds' WHERE node = %(node)s
 """
@@ -70,8 +73,8 @@ class Callers:
             self._waiting.append(caller.id)
         asked = submission.new(plan, idempotency_key=name, caller=caller)
         told = await self._submitter.submit(key, asked, self._surfaces)
-        if isinstance(told, Refusal):
-            tell(refused=told.code)
+        if isinstance(told, Refusal | Unaffordable):
+            tell(refused=told.code if isinstance(told, Refusal) else type(told).__name__)
             return
         tell(told=type(told).__name__)
         if isinstance(told, Accepted):

@@ -117,6 +117,27 @@ def attended(seen: Rows) -> None:
     assert [name for name, n in names.items() if n > 1] == []
 
 
+def accounted(seen: Rows) -> None:
+    """Nobody has less than nothing; a job is charged what its cells show, of what it took."""
+    assert {key: free for key, free in seen.free.items() if free is not None and free < 0} == {}
+    charged, shown = Counter[UUID](), Counter[UUID]()
+    for (parent, ordinal), child in seen.children.items():
+        charged[parent] += child.charged
+        shown[parent] += seen.cost(parent, [ordinal]) if child.shows else 0
+    for parent, row in seen.parents.items():
+        assert row.charged == charged[parent] == shown[parent]
+        assert row.charged <= row.estimated
+
+
+def conserved(before: Rows, after: Rows) -> None:
+    """Whatever happened between these two, but for an operator: no credit came or went."""
+    assert after.free.keys() == before.free.keys()
+    for key, free in before.free.items():
+        assert after.charged[key] >= before.charged[key]
+        assert (after.free[key] is None) == (free is None)
+        assert free is None or after.worth(key) == before.worth(key)
+
+
 def ended_once(before: Ends, seen: Seen, told: Counter[UUID]) -> None:
     """Each run has one end, which has one moment, which stays, and one caller who was told."""
     ended = {(n, row.run) for n, row in seen.parents.items() if row.state.ended}

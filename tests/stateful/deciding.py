@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from admission.budget import Unaffordable
 from admission.keys import Key
 from admission.policy import LONGEST_WAIT_SECONDS, SPREAD_SECONDS
 from admission.refusals import Refusal, RefusalCode, Watch
@@ -13,6 +14,7 @@ from orchestrator.domain.states import ParentState
 from orchestrator.store.parents import Caller
 from orchestrator.submission import Accepted, Conflict, Replayed
 from tests.stateful.checks import Seen
+from tests.stateful.prices import priced
 from tests.stateful.records import CallerRow, ParentRow
 from tests.stateful.rows import Rows
 
@@ -23,7 +25,7 @@ class Held(NamedTuple):
     parent: UUID
 
 
-Told = Accepted | Replayed | Conflict | Refusal | Held
+Told = Accepted | Replayed | Conflict | Unaffordable | Refusal | Held
 
 
 class Asked(NamedTuple):
@@ -45,11 +47,12 @@ class Asked(NamedTuple):
             plan.priority,
             mode="sync" if self.caller else "async",
             name=self.name,
-            payload=encode(plan) if self.name else None,
+            payload=encode(priced(plan)) if self.name else None,
             group=plan.group,
             finish=plan.finish,
             deadline=plan.deadline is not None,
             tells=webhooks.tells(plan.webhook),
+            estimated=priced(plan).estimate,
             state=ParentState.DELAYED if delayed else ParentState.QUEUED,
         )
 
@@ -82,10 +85,12 @@ def _answer(rows: Rows, one: Asked) -> Told:
     free = limits.sync_limit > taken.sync_running
     if earlier := rows.named(key, one.name):
         row = rows.parents[earlier]
-        if row.payload != encode(one.plan):
+        if row.payload != encode(priced(one.plan)):
             return Conflict(earlier)
         waits = one.caller is not None and not row.state.ended and free
         return Replayed(earlier, row.state, waits)
+    if short := rows.short(key, priced(one.plan).estimate):
+        return short
     if one.caller and not free:
         code, watch = RefusalCode.CONCURRENCY_LIMIT_EXCEEDED, Watch.SYNC_CONCURRENCY
         return Refusal(code, watch, limits.sync_limit, taken.sync_running, 1, 0, taken)

@@ -27,7 +27,9 @@ from tests.stateful.strategies import (
     described,
     descriptor,
     indexes,
+    new_credits,
     pick,
+    some_credits,
     some_limits,
     some_surfaces,
 )
@@ -97,28 +99,39 @@ class Furnished(RuleBasedStateMachine):
 
     @rule(
         change=st.one_of(
-            st.tuples(st.just("key"), some_limits),
+            st.tuples(st.just("key"), st.tuples(some_limits, new_credits)),
             st.tuples(st.just("limits"), st.tuples(indexes, some_limits)),
+            st.tuples(st.just("credits"), st.tuples(indexes, some_credits)),
             st.tuples(st.just("surface"), described),
             st.tuples(st.just("node"), some_surfaces),
         )
     )
     def administer(self, change) -> None:
         match change:
-            case "key", limits if len(self.keys) < MOST:
-                self.new_key(limits)
+            case "key", (limits, free) if len(self.keys) < MOST:
+                self.new_key(limits, free)
             case "limits", (index, limits):
                 place, allowed = index % len(self.keys), self.allowed(limits)
                 self.keys[place] = self.on(keys.set_limits, self.keys[place], allowed)
+            case "credits", (index, free):
+                self.grant(index, free)
             case "surface", surface:
                 self.register(surface)
             case "node", serving if len(self.nodes) < MOST:
                 self.new_node(serving)
 
-    def new_key(self, limits: Limits) -> None:
+    def new_key(self, limits: Limits, free: int | None = None) -> None:
         issued = self.on(keys.create, secrets.token_hex(8), limits=self.allowed(limits))
         self.world.know(issued)
         self.keys.append(issued.key)
+        self.rows.charged[issued.key.id] = 0
+        self.grant(-1, free)
+
+    def grant(self, index: int, free: int | None) -> None:
+        """A key has so many credits to spend, beside what its jobs hold."""
+        place = index % len(self.keys)
+        self.keys[place] = self.on(keys.set_credits, self.keys[place], free)
+        self.rows.free[self.keys[place].id] = free
 
     def allowed(self, limits: Limits) -> Limits:
         return limits

@@ -9,6 +9,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from admission.keys import Key
 from orchestrator.domain.states import ParentState
 from orchestrator.store import groups
 from tests.stateful import looking
@@ -95,33 +96,44 @@ class Grouping(Steering):
 
     @rule()
     def carry_on(self) -> None:
-        """All that was asked of groups is done, but for what there is no room for."""
+        """All that was asked of groups is done, but for what there is no room or credit for.
+
+        One after the other, and once more from the first whatever takes two turns.
+        """
         self.world.execute(DUE)
         while self.world.run(self.world.act()):
             self.world.execute(NOT_DUE)
-        self.actions = [action for action in self.actions if not self.carried_out(action)]
+        for kinds in (("cancel", "retry"), ("cancel",)):
+            tried = [action for action in self.actions if action.kind in kinds]
+            over = [action.id for action in tried if self.carried_out(action)]
+            self.actions = [action for action in self.actions if action.id not in over]
         left = {row[0] for row in self.bare(looking.rows, UNFINISHED)}
         assert left == {action.id for action in self.actions}
 
     def carried_out(self, action: Action) -> bool:
         if action.kind == "cancel":
-            self.cancel_all(action)
-            return True
+            return self.cancel_some(action)
         for parent in action.over(self.rows.parents):
             key, todo = self.owner(parent), self.rows.retryable(parent, action.statuses)
-            if isinstance(todo, list) and self.rows.full(key.id, key.limits):
+            if isinstance(todo, list) and not self.admits(key, self.rows.cost(parent, todo)):
                 return False
             if isinstance(todo, list):
                 self.rows.again(parent, todo)
             action.reached = parent
         return True
 
-    def cancel_all(self, action: Action) -> None:
+    def admits(self, key: Key, cost: int) -> bool:
+        """Whether there is a place for one more job, and so many credits."""
+        return not self.rows.short(key.id, cost) and not self.rows.full(key.id, key.limits)
+
+    def cancel_some(self, action: Action) -> bool:
+        """Those that wait, or then those that work, which may free credits; whether that is all."""
         live = [parent for parent in self.rows.live() if parent in action.runs]
-        waiting = [parent for parent in live if self.rows.parents[parent].state.waiting]
-        working = [parent for parent in live if parent not in waiting]
-        some = working if action.working else waiting + working
+        parents, working = self.rows.parents, action.working
+        some = [parent for parent in live if parents[parent].state.waiting != working]
         self.end(self.rows.stop(some, "canceled", asked=True))
+        action.working = True
+        return working
 
     @rule()
     def count_groups(self) -> None:

@@ -7,8 +7,9 @@ from hypothesis.stateful import rule
 
 from orchestrator.store.steering import RETRYABLE
 from orchestrator.submission import Accepted
+from tests.stateful.endings import endings
 from tests.stateful.storming import Storming
-from tests.stateful.strategies import Asking, a_cell, doors, endings, indexes, prompt_plans
+from tests.stateful.strategies import Asking, a_cell, doors, indexes, prompt_plans
 
 turns = st.one_of(
     st.tuples(st.sampled_from(["cancel", "retry", "retry"]), a_cell),
@@ -29,10 +30,11 @@ class Living(Storming):
             self.the_rows_are_as_the_model_says()
 
     def sent(self, asking: Asking) -> UUID | None:
-        """Into a queue that was cleared, if it was full."""
+        """Into a queue that was cleared, of a key that was given credits, if there was no room."""
         (told,) = self.ask([asking])
         if not isinstance(told, Accepted):
             self.clear(asking.key)
+            self.grant(asking.key, 30)
             (told,) = self.ask([asking])
         return told.parent if isinstance(told, Accepted) else None
 

@@ -19,7 +19,7 @@ SELECT p.id, p.finished_at, p.state, p.lanes, p.todo, p.key_id AS key, p.priorit
        p.idempotency_key AS name,
        CASE WHEN p.fingerprint IS NOT NULL THEN p.payload::text END AS payload, g.name AS group,
        p.finish, p.deadline_at IS NOT NULL AS deadline, p.tells,
-       p.done, p.failed, p.canceled, p.expired, p.charged, p.run, p.stop,
+       p.done, p.failed, p.canceled, p.expired, p.estimated, p.charged, p.run, p.stop,
        p.cancel_requested_at IS NOT NULL AS asked,
        coalesce(p.not_before <= now(), false) AS due,
        coalesce(p.deadline_at <= now(), false) AS overdue
@@ -38,6 +38,7 @@ TOLD = "SELECT parent_id, run, ordinal, state FROM delivery"
 RESERVATIONS = """
 SELECT id, key_id, places FROM reservation WHERE expires_at > now() AND places > 0
 """
+CREDITS = "SELECT key_id, credits, charged FROM usage"
 # A bucket that is not there is empty, and stays so.
 LANES = """
 SELECT l.id, l.surface, l.country, l.rate, l.paused_at IS NOT NULL,
@@ -73,6 +74,8 @@ async def seen(connection: AsyncConnection) -> Seen:
             seen.callers[caller] = CallerRow(*rest)
         for reservation, *rest in await rows(connection, RESERVATIONS):
             seen.reservations[reservation] = Reserved(*rest)
+        for key, free, charged in await rows(connection, CREDITS):
+            seen.free[key], seen.charged[key] = free, charged
         for *event, state in await rows(connection, TOLD):
             seen.told[*event,] = state
         seen.lanes = await lanes_of(connection)

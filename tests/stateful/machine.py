@@ -16,6 +16,7 @@ from tests.stateful.strategies import (
     descriptor,
     doors,
     indexes,
+    new_credits,
     some_limits,
 )
 
@@ -27,14 +28,14 @@ class Machine(Living):
     """Everything, against the model of `tests.stateful.model`."""
 
     @initialize(
-        some=st.lists(some_limits, min_size=1, max_size=3),
+        some=st.lists(st.tuples(some_limits, new_credits), min_size=1, max_size=3),
         surface=described,
         work=st.lists(asked, max_size=6),
     )
     def begin(self, some, surface, work) -> None:
         """In the middle of a day: often something runs already."""
-        for limits in some:
-            self.new_key(limits)
+        for limits, free in some:
+            self.new_key(limits, free)
         self.new_node(SURFACES)
         self.new_node(SURFACES[1:])
         self.register(surface)
@@ -58,8 +59,11 @@ class Machine(Living):
         assert seen.callers == self.rows.callers
         assert seen.lanes == self.rows.lanes
         assert seen.told == self.rows.told
+        assert seen.free == self.rows.free
+        assert seen.charged == self.rows.charged
         checks.consistent(seen)
         checks.attended(seen)
+        checks.accounted(seen)
         checks.within_admission(self.before, seen, self.limits)
         assert seen.differences == []
         checks.ended_once(self.rows.finished, seen, self.ends)

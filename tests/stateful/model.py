@@ -37,6 +37,7 @@ class Model(Steered):
     def admit(self, parent: UUID, row: ParentRow) -> None:
         assert parent not in self.parents
         self.parents[parent] = row
+        self.take(row.key, row.estimated)
         if row.sync:
             self.fan_out(parent)
 
@@ -126,6 +127,7 @@ class Model(Steered):
     def _charge(self, parent: UUID, more: int) -> None:
         row = self.parents[parent]
         self.parents[parent] = row._replace(charged=row.charged + more)
+        self.charged[row.key] += more
 
     def stage(self, cells: Iterable[Cell]) -> None:
         for cell in cells:

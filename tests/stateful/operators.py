@@ -8,7 +8,7 @@ from orchestrator import operating
 from orchestrator.domain.envelope import Failure
 from orchestrator.domain.lanes import STRIKES
 from orchestrator.store.children import Completed, Failed, Fence, GivenBack, Outcome, Retry
-from tests.stateful.callers import COUNTRIES, tell
+from tests.stateful.callers import COUNTRIES, PRICE, tell
 from tests.stateful.stewards import Stewards
 
 BROKEN = Failure(code="CONNECT_FAILED", message="nobody answers", retryable=True)
@@ -82,10 +82,12 @@ class Operators(Stewards):
             self._burst = LONGEST_BURST
         self._burst -= 1
         how = self._random.choices(
-            ["done", "failed", "retry", "throttled", "back"], [9, 1, 3, 1, 1]
+            ["done", "absent", "failed", "retry", "throttled", "back"], [8, 1, 1, 3, 1, 1]
         )
         match "retry" if self._burst > 0 else how[0]:
             case "done":
+                return Completed(fence, f'{{"by": {fence.claim}}}', charge=PRICE)
+            case "absent":
                 return Completed(fence, f'{{"by": {fence.claim}}}')
             case "failed":
                 return Failed(fence, BROKEN)

@@ -7,6 +7,7 @@ from uuid import UUID
 import httpx
 import msgspec
 
+from admission.budget import Unaffordable
 from admission.refusals import Refusal
 from orchestrator.domain import ids
 from orchestrator.domain.plan import Plan
@@ -14,6 +15,7 @@ from orchestrator.domain.preflight import Preflight
 from orchestrator.store.steering import Canceled, Erased, NotCancelable, NotEnded, NotRetryable
 from tests.stateful import wire
 from tests.stateful.orders import (
+    RESERVED,
     Cancel,
     Clear,
     Erase,
@@ -57,7 +59,7 @@ class Client:
             case Clear():
                 return (await self._delete("/v1/async/queue")).json()["cleared"]
             case Reserve(_, places):
-                asked = {"jobs": places, "surfaces": ["chat"], "reserveSeconds": LONGEST_SECONDS}
+                asked = {"jobs": places, "surfaces": [RESERVED], "reserveSeconds": LONGEST_SECONDS}
                 answer = await self._post("/v1/async/preflight", asked)
                 return msgspec.json.decode(answer.content, type=Preflight)
             case GiveBack(_, reservation):
@@ -96,10 +98,12 @@ def _canceled(answer: httpx.Response) -> Canceled | NotCancelable | None:
     return NotCancelable()
 
 
-def _retried(answer: httpx.Response) -> Retried | NotRetryable | Refusal | None:
+def _retried(answer: httpx.Response) -> Retried | NotRetryable | Unaffordable | Refusal | None:
     match answer.status_code:
         case 202:
             return Retried()
+        case 403:
+            return wire.unaffordable(answer.json()["error"])
         case 404:
             return None
         case 429:

@@ -8,7 +8,8 @@ import msgspec
 from psycopg import AsyncConnection
 
 from admission import gate, reservations
-from admission.demand import Demand
+from admission.budget import Short
+from admission.deciding import Stored
 from admission.keys import Key
 from admission.pace import Pace
 from admission.refusals import Refusal
@@ -27,8 +28,11 @@ from orchestrator.store.steering import (
     NotRetryable,
 )
 from tests.stateful import looking
+from tests.stateful.prices import COSTS
 
 LONG_SECONDS = 100_000.0
+RESERVED = "chat"
+"""Of this surface are the submissions to come."""
 
 
 class Cancel(NamedTuple):
@@ -73,7 +77,7 @@ class Retry(NamedTuple):
 
     async def carry_out(
         self, connection: AsyncConnection
-    ) -> Retried | NotRetryable | Refusal | None:
+    ) -> Retried | NotRetryable | Short | Refusal | None:
         named = {"statuses": self.statuses, "ordinal": self.ordinal}
         async with connection.transaction():
             found = await steering.retryable(
@@ -81,8 +85,9 @@ class Retry(NamedTuple):
             )
             if not isinstance(found, Again):
                 return found
-            admitted = await gate.enter(connection, Demand(self.key.id), strands.resumes)
-            if isinstance(admitted, Refusal):
+            demand = found.demand(self.key.id)
+            admitted = await gate.enter(connection, demand, strands.resumes)
+            if not isinstance(admitted, Stored):
                 return admitted
             await steering.again(connection, found)
             return Retried()
@@ -138,7 +143,8 @@ class Reserve(NamedTuple):
     places: int
 
     async def carry_out(self, connection: AsyncConnection) -> Preflight | Crowded:
-        asker, jobs = Asker(self.key, Pace(), 0), Jobs(n=self.places, cells=1, sync=False)
+        asker = Asker(self.key, Pace(), 0)
+        jobs = Jobs(n=self.places, cells=1, credits=COSTS[RESERVED])
         async with connection.transaction():
             return await preflight.reserve(connection, asker, jobs, seconds=LONG_SECONDS)
 

@@ -12,12 +12,15 @@ Event = tuple[UUID, int, int]
 """A parent, its run, and the ordinal of its cell that ended; 0: itself."""
 SYNC_FIRST = 100
 """What the children of a sync parent have on top of its priority."""
+NOTHING_THERE = '"surfacePresent": false'
+"""How a capture says so."""
 
 
 class ParentRow(NamedTuple):
     """A parent; one with a name (an idempotency key) has its payload, to know a replay by.
 
     `due`: its delay is over. `overdue`: its deadline passed. `asked`: a cancel of all of it was.
+    It took `estimated` credits, of which it was `charged` some.
     """
 
     key: int
@@ -35,6 +38,7 @@ class ParentRow(NamedTuple):
     failed: int = 0
     canceled: int = 0
     expired: int = 0
+    estimated: int = 0
     charged: int = 0
     run: int = 1
     todo: tuple[int, ...] | None = None
@@ -51,6 +55,11 @@ class ParentRow(NamedTuple):
     @property
     def completed(self) -> int:
         return self.done - self.failed - self.canceled - self.expired
+
+    @property
+    def held(self) -> int:
+        """Credits it may still be charged."""
+        return 0 if self.state.ended else self.estimated - self.charged
 
     @property
     def ordinals(self) -> Sequence[int]:
@@ -86,6 +95,11 @@ class ChildRow(NamedTuple):
     asked: bool = False
     charged: int = 0
     started: bool = False
+
+    @property
+    def shows(self) -> bool:
+        """True once it brought home something that is there."""
+        return self.capture is not None and NOTHING_THERE not in self.capture
 
     @property
     def sync(self) -> bool:

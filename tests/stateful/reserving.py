@@ -6,9 +6,11 @@ from hypothesis.stateful import rule
 from admission import reservations
 from orchestrator.domain import ids
 from tests.stateful import looking
-from tests.stateful.batching import Batching, items
-from tests.stateful.orders import GiveBack, Reserve
+from tests.stateful.batching import items
+from tests.stateful.orders import RESERVED, GiveBack, Reserve
+from tests.stateful.prices import COSTS
 from tests.stateful.records import Reserved
+from tests.stateful.spending import Spending
 from tests.stateful.strategies import SMALL, Item, doors, indexes, picked
 
 LASTING = "UPDATE reservation SET expires_at = now() + interval '1 day' WHERE id = %(id)s"
@@ -16,7 +18,7 @@ EXPIRED = "UPDATE reservation SET expires_at = now() - interval '1 s' WHERE id =
 GONE = "SELECT count(*)::int FROM reservation WHERE expires_at < now()"
 
 
-class Reserving(Batching):
+class Reserving(Spending):
     """The queue's places, some of them promised."""
 
     @rule(index=indexes, places=st.integers(1, 4))
@@ -25,10 +27,12 @@ class Reserving(Batching):
         key = self.key(index)
         told = self.steer(Reserve(key, places))
         free = key.limits.queue_capacity - self.rows.depth(key.id)
+        short = self.rows.short(key.id, places * COSTS[RESERVED])
         if told.binding == "requestRate":
             assert told.reservation is None
             return
-        assert told.admitted == (places <= free)
+        assert (told.binding == "credits") == bool(short)
+        assert told.admitted == (places <= free and not short)
         assert (told.reservation is not None) == told.admitted
         if told.reservation:
             held = ids.read_reservation(told.reservation.id)

@@ -1,23 +1,31 @@
 """All rows of a moment, modelled or read, and what they add up to."""
 
 import copy
+import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 from uuid import UUID
 
+from admission.budget import Unaffordable
 from admission.limits import Limits
 from admission.refusals import Taken
 from orchestrator.domain.states import ChildState, ParentState
 from orchestrator.domain.webhooks import TELLS_CELLS, TELLS_PARENT
 from orchestrator.store.children import Fence
 from tests.stateful.lanes import Lane
+from tests.stateful.prices import COSTS
 from tests.stateful.records import CallerRow, Cell, ChildRow, Event, ParentRow, Reserved
 
 
 @dataclass(kw_only=True)
 class Rows:
-    """All rows of a moment; `served` are the surfaces that live workers serve."""
+    """All rows of a moment; `served` are the surfaces that live workers serve.
+
+    By key, `free` are the credits it may still spend, None for no end of them; and what it was
+    `charged`, also by parents that are gone.
+    """
 
     parents: dict[UUID, ParentRow] = field(default_factory=dict)
     children: dict[Cell, ChildRow] = field(default_factory=dict)
@@ -25,6 +33,8 @@ class Rows:
     lanes: dict[int, Lane] = field(default_factory=dict)
     reservations: dict[UUID, Reserved] = field(default_factory=dict)
     told: dict[Event, str] = field(default_factory=dict)
+    free: dict[int, int | None] = field(default_factory=dict)
+    charged: dict[int, int] = field(default_factory=dict)
     served: frozenset[str] = frozenset()
 
     def copy(self) -> Self:
@@ -32,6 +42,7 @@ class Rows:
         twin.parents, twin.children = dict(self.parents), dict(self.children)
         twin.callers, twin.lanes = dict(self.callers), dict(self.lanes)
         twin.reservations, twin.told = dict(self.reservations), dict(self.told)
+        twin.free, twin.charged = dict(self.free), dict(self.charged)
         return twin
 
     def tell(self, parent: UUID, ordinal: int, end: str) -> None:
@@ -41,6 +52,32 @@ class Rows:
             event = (parent, row.run, ordinal)
             assert event not in self.told
             self.told[event] = str(end)
+
+    def cost(self, parent: UUID, ordinals: Iterable[int]) -> int:
+        """What these cells of a parent cost if each shows something; nothing, once it is gone."""
+        row = self.parents.get(parent)
+        lanes = [row.lanes[ordinal - 1] for ordinal in ordinals] if row else []
+        return sum(COSTS[self.lanes[lane].surface] for lane in lanes)
+
+    def short(self, key: int, wanted: int) -> Unaffordable | None:
+        """What who would take so many credits is told, if there are too few."""
+        free = self.free[key]
+        return None if free is None or wanted <= free else Unaffordable(wanted, free)
+
+    def affords(self, key: int, cost: int) -> float:
+        """How many there are credits for, each at this cost."""
+        free = self.free[key]
+        return math.inf if free is None or not cost else free // cost
+
+    def take(self, key: int, taken: int) -> None:
+        """So many credits are free no more; less than none: they are again."""
+        if (free := self.free[key]) is not None:
+            self.free[key] = free - taken
+
+    def worth(self, key: int) -> int:
+        """All credits a key has, holds and was charged."""
+        held = sum(row.held for row in self.parents.values() if row.key == key)
+        return (self.free[key] or 0) + held + self.charged[key]
 
     def fences(self) -> list[Fence]:
         """What the owners of running children hold."""

@@ -20,6 +20,7 @@ from tests.stateful.calls import LONG_WAIT, Call, Calls, Like
 from tests.stateful.deciding import Asked, Held, Told
 from tests.stateful.ordering import Client
 from tests.stateful.orders import Cancel, Erase, Order, Read, Retry
+from tests.stateful.prices import priced
 from tests.stateful.records import CallerRow
 from tests.stateful.strategies import Asking, gathered, pick
 from tests.stateful.wire import Process
@@ -42,9 +43,7 @@ FRESH = (
     "UPDATE lane SET failures = 0, open_until = NULL, adaptive = NULL, good = 0, halved_at = NULL"
 )
 HEAL = "UPDATE lane SET failures = 0, open_until = NULL WHERE failures > 0"
-NODE = """
-SELECT id FROM node WHERE kind = 'api' AND pid = %(pid)s ORDER BY id DESC LIMIT 1
-"""
+NODE = "SELECT id FROM node WHERE kind = 'api' AND pid = %(pid)s ORDER BY id DESC LIMIT 1"
 CALLERS = """
 SELECT w.id, w.parent_id, w.key_id, w.node, p.idempotency_key, p.payload::text
 FROM sync_wait w JOIN parent p ON p.id = w.parent_id
@@ -115,7 +114,7 @@ class Served(World):
         if not asking.sync:
             return asked._replace(told=wire.told(await self._post(door, asked)))
         task = asyncio.create_task(self._post(door, asked, headers={"Prefer": LONG_WAIT}))
-        call = Call(task, key, Like(key.id, door.node, asking.name, encode(asked.plan)))
+        call = Call(task, key, Like(key.id, door.node, asking.name, encode(priced(asked.plan))))
         self._calls.under_way.append(call)
         await eventually(self._matched)
         caller, told = await self._told(call)

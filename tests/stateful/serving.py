@@ -26,7 +26,7 @@ class ServedMachine(Machine):
     """The same rules, but for those that are a process's own; calls are answered as they end."""
 
     world: Served
-    sweep = api_dies = strike = operate = hold_up = knock = batch = draw = None
+    sweep = api_dies = strike = operate = hold_up = knock = batch = scrape = draw = None
 
     def __init__(self, world: Served) -> None:
         super().__init__(world)

@@ -9,10 +9,11 @@ from hypothesis.stateful import rule
 from orchestrator.store.children import Fence, Outcome
 from tests.stateful import moments
 from tests.stateful.checks import Seen
+from tests.stateful.endings import endings, outcome
 from tests.stateful.moments import Settled
 from tests.stateful.operating import Operating
 from tests.stateful.rows import Rows
-from tests.stateful.strategies import endings, gathered, indexes, outcome, pick
+from tests.stateful.strategies import gathered, indexes, pick
 
 some_ends = st.lists(st.tuples(indexes, endings), min_size=1, max_size=8)
 
@@ -21,7 +22,7 @@ class Settling(Operating):
     """Nodes that settle, however late."""
 
     def outcome(self, fence: Fence, how: str) -> Outcome:
-        return outcome(fence, how)
+        return outcome(fence, how, self.rows.cost(fence.parent_id, [fence.ordinal]))
 
     @rule(some=some_ends, twice=st.booleans())
     def settle(self, some, twice) -> None:

@@ -84,6 +84,7 @@ class Steered(Rows):
         last = row.done == len(row.lanes)
         self.parents[parent] = row._replace(state=rolled(row)) if last else row
         if last:
+            self.take(row.key, -row.held)
             self.tell(parent, 0, rolled(row))
         return last
 
@@ -170,10 +171,13 @@ class Steered(Rows):
             if ordinal not in todo and (parent, ordinal) not in self.children:
                 fresh = ChildRow(row.key, row.lanes[ordinal - 1], row.priority)
                 self.children[parent, ordinal] = unstarted(fresh, end, asked=row.asked)
+        cost = self.cost(parent, todo)
+        self.take(row.key, cost)
         self.parents[parent] = row._replace(
             state=ParentState.QUEUED,
             mode="async",
             run=row.run + 1,
+            estimated=row.charged + cost,
             todo=tuple(todo),
             done=row.done - len(todo),
             failed=row.failed - ends["failed"],

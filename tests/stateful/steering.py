@@ -10,10 +10,11 @@ from hypothesis.stateful import rule
 from admission.keys import Key
 from orchestrator.store import delays, pruning, steering
 from orchestrator.store.steering import NotRetryable
-from tests.stateful.deciding import is_refused
+from tests.stateful.deciding import fits, is_refused
+from tests.stateful.endings import endings
 from tests.stateful.ends import AGED, WEEK_SECONDS
 from tests.stateful.orders import Cancel, Clear, Erase, Order, Retried, Retry
-from tests.stateful.strategies import a_cell, endings, gathered, indexes, picked, some_ends
+from tests.stateful.strategies import a_cell, gathered, indexes, picked, some_ends
 from tests.stateful.working import Working
 
 SOON = """
@@ -120,6 +121,8 @@ class Steering(Working):
         todo = self.rows.retryable(parent, ends, ordinal)
         if isinstance(todo, NotRetryable):
             assert told == todo
+        elif short := self.rows.short(key.id, self.rows.cost(parent, todo)):
+            assert fits(short, told)
         elif self.rows.full(key.id, key.limits):
             assert is_refused(told, self.rows, key)
         else:

@@ -9,7 +9,7 @@ from admission.limits import Limits
 from orchestrator.domain import lanes as domain
 from orchestrator.store.children import Fence, Outcome, Settled
 from orchestrator.submission import Accepted, Replayed
-from tests.stateful.checks import Seen, within_admission, within_limits
+from tests.stateful.checks import Seen, conserved, within_admission, within_limits
 from tests.stateful.deciding import Asked, Held
 from tests.stateful.lanes import Lane
 from tests.stateful.moments import Taken
@@ -87,6 +87,7 @@ class Storm:
         if not self.steered:
             assert self.born == self._left_queue(seen)
         assert set(seen.fences()) <= {*before.fences(), *self.fences}
+        conserved(before, seen)
         within_admission(before, seen, limits)
         within_limits(before, seen, {n: self._bound(n, seen) for n in seen.lanes}, limits)
         self._judge_lanes(seen)

@@ -10,26 +10,20 @@ from hypothesis import strategies as st
 
 from admission.keys import Key
 from admission.limits import Limits
-from orchestrator.domain.envelope import Failure
 from orchestrator.domain.plan import Plan
 from orchestrator.domain.regions import Region
 from orchestrator.domain.webhooks import BOTH, Webhook
-from orchestrator.store.children import Completed, Failed, Fence, GivenBack, Outcome, Retry
 from orchestrator.store.steering import RETRYABLE
 from orchestrator.surfaces import RegionLimits, SurfaceDescriptor
+from tests.stateful.endings import HOUR_SECONDS, endings
+from tests.stateful.prices import COSTS
 
 SURFACES = ("chat", "maps", "news")
 FIRST_LIMITS = (4, 2, 6)
 """How many children of each surface may run in a lane to begin with."""
 WHERE = (Region("US"), Region("GB"), Region("US", "Boston"))
-BROKEN = Failure(code="CONNECT_FAILED", message="nobody answers", retryable=True)
-REFUSED = Failure(code="NOT_FOUND", message="there is no such page", retryable=False)
 MOST = 5
 """Keys, and nodes, at most."""
-CAPTURE = (
-    '{"answer": {"text": "by %d"}, "evidence": {}, "provenance": {"adapter": "simulator",'
-    ' "method": "simulator", "region": {"requested": "US"}}}'
-)
 
 
 class Asking(NamedTuple):
@@ -69,7 +63,12 @@ some_limits = st.builds(
     queue_capacity=st.sampled_from([5, 2, 1, 0, 9]),
     concurrency=st.sampled_from([4, 2, 9, 1]),
     weight=st.sampled_from([0.5, 1.0, 2.0]),
+    quota_daily=st.none(),
+    quota_monthly=st.none(),
 )
+"""Without quotas: a day may end meanwhile."""
+some_credits = st.sampled_from([None, 30, 9, 4, 0])
+new_credits = st.sampled_from([None, None, 40, 12])
 rates = st.sampled_from([None, None, "4/s", "20/h"])
 """With three tokens at most, which come back soon, and with one, which does not."""
 lane_limits = st.builds(RegionLimits, concurrency=few, rate=rates)
@@ -80,7 +79,6 @@ operators = st.one_of(
 lane_places = st.tuples(st.sampled_from(SURFACES), st.sampled_from(["US", "GB"]))
 some_surfaces = st.lists(st.sampled_from(SURFACES), min_size=1, max_size=2, unique=True)
 GROUPS = ("early", "late")
-HOUR_SECONDS = 3600.0
 
 
 def descriptor(
@@ -94,6 +92,7 @@ def descriptor(
         options_schema={},
         concurrency=limits.concurrency,
         rate=limits.rate,
+        credits=COSTS[name],
         regions={"GB": of_gb} if of_gb else {},
     )
 
@@ -136,12 +135,6 @@ prompt_asked = st.builds(Asking, doors, indexes, prompt_plans, st.booleans(), st
 asked = st.one_of(
     st.builds(Asking, doors, indexes, plans, st.just(value=False), st.none() | names), prompt_asked
 )
-endings = st.sampled_from(
-    [
-        *("completed", "completed", "completed", "failed", "retry", "later", "given back"),
-        *("throttled", "throttled", "spared", "overrun", "refused"),
-    ]
-)
 some_ends = st.sampled_from([RETRYABLE, RETRYABLE, ("canceled",), ("failed", "expired")])
 a_cell = st.none() | st.integers(0, 3)
 deeds = st.one_of(
@@ -164,30 +157,6 @@ deeds = st.one_of(
     st.tuples(st.just("rescue"), st.none()),
     st.tuples(st.just("operate"), st.tuples(lane_places, operators)),
 )
-
-
-RETRIES = {
-    "retry": (0.0, None, 0.0),
-    "later": (HOUR_SECONDS, None, 0.0),
-    "throttled": (0.0, 429, 0.0),
-    "spared": (0.0, 503, 2 * HOUR_SECONDS),
-}
-"""How long a child waits then, what it was answered, and how long its lane is to wait."""
-
-
-def outcome(fence: Fence, how: str) -> Outcome:
-    match how:
-        case "completed":
-            return Completed(fence, CAPTURE % fence.claim, charge=fence.ordinal)
-        case "failed":
-            return Failed(fence, BROKEN)
-        case "refused":
-            return Failed(fence, REFUSED, 404)
-        case "overrun":
-            return Failed(fence, BROKEN, 429, HOUR_SECONDS)
-        case "given back":
-            return GivenBack(fence)
-    return Retry(fence, BROKEN, *RETRIES[how])
 
 
 def pick(some: Sequence[Any], index: int) -> Any:

@@ -17,7 +17,8 @@ from orchestrator.store import children, counters, delays, nodes, surfaces, wait
 from orchestrator.store.children import Completed, Fence
 from orchestrator.store.nodes import NewNode
 from orchestrator.surfaces import SurfaceDescriptor
-from tests.stateful.audits import NOT_ADDING_UP, audit
+from tests.stateful.audits import GRANTED, NOT_ADDING_UP, audit, not_conserved
+from tests.stateful.callers import PRICE
 from tests.stateful.nursery import Nursery, nursery
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -102,17 +103,19 @@ async def furnish(connection: AsyncConnection) -> None:
             concurrency=random.choice([5, 15]),
             weight=1.0 + n % 2,
         )
-        await keys.create(connection, f"key{n}", limits=limits)
+        issued = await keys.create(connection, f"key{n}", limits=limits)
+        await keys.set_credits(connection, issued.key, GRANTED[n > 0])
     for n, name in enumerate(NAMES):
         named = {"adapter": "simulator", "method": "simulator", "options_schema": {}}
+        named |= {"concurrency": 3 + n, "credits": PRICE}
         rate = "30/s" if n % 2 else None
-        one = SurfaceDescriptor(name=name, concurrency=3 + n, rate=rate, **named)
+        one = SurfaceDescriptor(name=name, rate=rate, **named)
         await surfaces.register(connection, [one])
 
 
 @pytest.mark.timeout(SECONDS + 180)
 async def test_nothing_is_lost_doubled_or_stuck_whoever_dies(database):
-    """No deadlock, no wrong counter, no limit passed, no acknowledged word lost; all ends."""
+    """No deadlock, wrong counter, passed limit, lost credit or acknowledged word; all ends."""
     faults: list[Any] = []
     done = asyncio.Event()
     async with await AsyncConnection.connect(database, autocommit=True) as connection:
@@ -132,9 +135,11 @@ async def test_nothing_is_lost_doubled_or_stuck_whoever_dies(database):
         assert faults == []
         assert await counters.differences(connection) == []
         assert await (await connection.execute(NOT_ADDING_UP)).fetchall() == []
+        assert await not_conserved(connection) == []
         await acknowledged(connection, made)
         assert admitted > 100
         assert told["Replayed"] > 20
+        assert told["Unaffordable"] > 0
         assert set(made.all_told("ordered")) >= STEERED | OPERATED
         assert await (await connection.execute("SELECT FROM sync_wait")).fetchall() == []
         assert kills > SECONDS

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import httpx
 
+from admission.budget import Unaffordable
 from admission.refusals import Refusal, RefusalCode, Taken, Watch
 from orchestrator.domain import ids
 from orchestrator.domain.plan import Plan
@@ -77,11 +78,8 @@ def told(answer: httpx.Response) -> Told:
             return _known(answer, said["job"]["id"], said["job"]["status"])
         case 200:
             return _known(answer, ids.text(parent(answer)), said["job"]["status"])
-        case 409:
-            assert said["error"]["code"] == "IDEMPOTENCY_CONFLICT"
-            return Conflict(_parent(said["error"]["details"]["jobId"]))
-        case 429:
-            return refusal(said["error"], answer.headers)
+        case 403 | 409 | 429:
+            return _denied(answer.status_code, said["error"], answer.headers)
         case 504:
             assert said["error"]["code"] == "SURFACE_TIMEOUT"
             assert parent(answer) == _parent(said["error"]["details"]["jobId"])
@@ -104,6 +102,22 @@ def _known(answer: httpx.Response, job: str, status: str) -> Told:
     return (
         Replayed(found, ParentState(status), waits=False) if replayed(answer) else Accepted(found)
     )
+
+
+def _denied(status: int, error: dict[str, Any], headers: Mapping[str, str]) -> Told:
+    if status == 403:
+        return unaffordable(error)
+    if status == 429:
+        return refusal(error, headers)
+    assert error["code"] == "IDEMPOTENCY_CONFLICT"
+    return Conflict(_parent(error["details"]["jobId"]))
+
+
+def unaffordable(error: dict[str, Any]) -> Unaffordable:
+    """A 403 as what it stands for."""
+    assert error["code"] == "INSUFFICIENT_CREDITS"
+    details = error["details"]
+    return Unaffordable(details["estimated"], details["remaining"])
 
 
 def refusal(error: dict[str, Any], headers: Mapping[str, str]) -> Refusal:

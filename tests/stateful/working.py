@@ -13,6 +13,7 @@ from orchestrator.store import children, nodes
 from orchestrator.store.children import Fence
 from orchestrator.store.children.rescue import LOST_LIMIT
 from tests.stateful import checks, looking, moments
+from tests.stateful.endings import endings
 from tests.stateful.furnishing import Node
 from tests.stateful.moments import Taken
 from tests.stateful.records import Cell
@@ -22,7 +23,6 @@ from tests.stateful.strategies import (
     SURFACES,
     Asking,
     asked,
-    endings,
     gathered,
     indexes,
     lane_places,
