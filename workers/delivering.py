@@ -51,10 +51,9 @@ async def attempt(
 async def _post(
     letter: Letter, signers: Sequence[Signer], outgoing: Outgoing, seconds: float
 ) -> Reply:
-    event, now = ids.event_text(_event(letter)), datetime.now(UTC)
     return await outgoing.post(
         letter.url,
-        headers=signing.headers(event, letter.body, signers, at=now),
+        headers=_headers(letter, signers),
         body=letter.body,
         seconds=seconds,
         keep_bytes=KEPT_BYTES,
@@ -62,10 +61,19 @@ async def _post(
     )
 
 
+def _headers(letter: Letter, signers: Sequence[Signer]) -> dict[str, str]:
+    now = datetime.now(UTC)
+    if letter.task is None:
+        event = ids.event_text(_event(letter))
+        return signing.headers(event, letter.body, signers, at=now)
+    attempt = f"{letter.task}-{letter.claimed.attempt}"
+    return signing.cloro_headers(attempt, letter.body, next(iter(signers), None), at=now)
+
+
 def _failed(letter: Letter, code: int | None, floor: float, chance: float) -> Attempted:
     match retry.scheduled(
         attempt=letter.claimed.attempt,
-        pauses=retry.DELIVERY_SECONDS,
+        pauses=retry.DELIVERY_SECONDS if letter.task is None else retry.CLORO_SECONDS,
         floor_seconds=floor,
         chance=chance,
     ):

@@ -13,11 +13,12 @@ from psycopg import AsyncConnection
 from orchestrator.domain import deliveries as documents
 from orchestrator.domain import ids, plan
 from orchestrator.domain.deliveries import Occasion
+from orchestrator.domain.dialects import cloro
 from orchestrator.domain.ids import EventId
 from orchestrator.domain.plan import Cell
-from orchestrator.domain.rows import ParentRow
+from orchestrator.domain.rows import ChildRow, ParentRow
 from orchestrator.domain.webhooks import Webhook
-from orchestrator.store import parents, surfaces, webhook_secrets
+from orchestrator.store import children, parents, surfaces, webhook_secrets
 from orchestrator.store.deliveries import ClaimedDelivery
 from orchestrator.surfaces import SurfaceDescriptor
 from workers.secrets import UNREADABLE, Secrets
@@ -32,12 +33,16 @@ _log = structlog.get_logger()
 
 
 class Letter(NamedTuple):
-    """A delivery to attempt: where to, and what of. `signers` is None for one not to be sent."""
+    """A delivery to attempt: where to, and what of. `signers` is None for one not to be sent.
+
+    cloro's clients are told in its way (`task`: the id of theirs), by the newest secret alone.
+    """
 
     claimed: ClaimedDelivery
     url: str
     body: bytes
     signers: Sequence[Signer] | None
+    task: str | None = None
 
 
 class _Sender(NamedTuple):
@@ -51,6 +56,13 @@ class _Sender(NamedTuple):
     def size(self) -> int:
         """About how many bytes of JSON it would be."""
         return len(plan.encode(self.row.plan)) + CELL_BYTES * len(self.cells)
+
+
+class _Ended(NamedTuple):
+    """A task of cloro's as it is now."""
+
+    parent: ParentRow
+    child: ChildRow | None
 
 
 class Letters:
@@ -70,18 +82,29 @@ class Letters:
     ) -> list[Letter]:
         """A letter for each; one whose parent is gone or cannot be read is not to be sent."""
         senders = await self._read_senders(connection, {one.parent_id for one in claimed})
+        tasks = [row.id for row, _, _ in senders.values() if row.plan.task_type is not None]
+        ended = await _ended(connection, tasks)
         keyed = {row.key_id for row, webhook, _ in senders.values() if webhook.sealed is None}
         sealed = await webhook_secrets.sealed(connection, keyed) if keyed else {}
         await self._read_surfaces(connection)
-        return [self._safely(one, senders.get(one.parent_id), sealed) for one in claimed]
+        return [
+            self._safely(one, senders.get(one.parent_id), sealed, ended.get(one.parent_id))
+            for one in claimed
+        ]
 
     def _safely(
-        self, claimed: ClaimedDelivery, sender: _Sender | None, sealed: Mapping[int, Sequence[str]]
+        self,
+        claimed: ClaimedDelivery,
+        sender: _Sender | None,
+        sealed: Mapping[int, Sequence[str]],
+        ended: _Ended | None,
     ) -> Letter:
         """One that cannot be written must not hold up the others."""
         if sender is not None:
             try:
-                return self._letter(claimed, sender, sealed)
+                if sender.row.plan.task_type is None:
+                    return self._letter(claimed, sender, sealed)
+                return self._task_letter(claimed, sender, sealed, ended)
             except Exception:  # noqa: BLE001 - logged whole, and tried again by the schedule
                 _log.exception("delivery.unwritable")
         return Letter(claimed._replace(child=None), "", b"", None)
@@ -98,6 +121,27 @@ class Letters:
             webhook.url,
             self._body(claimed, sender),
             known if len(known) == len(signers) else None,
+        )
+
+    def _task_letter(
+        self,
+        claimed: ClaimedDelivery,
+        sender: _Sender,
+        sealed: Mapping[int, Sequence[str]],
+        ended: _Ended | None,
+    ) -> Letter:
+        """Of a task of cloro's, whose row says more of it now than when it was remembered."""
+        if ended is None:
+            return Letter(claimed._replace(child=None), "", b"", None)
+        surface = self._surfaces.get(ended.parent.plan.surfaces[0])
+        signers = [self._signer(secret) for secret in sealed.get(claimed.key_id, ())[:1]]
+        known = [signer for signer in signers if signer is not None]
+        return Letter(
+            claimed._replace(child=None),
+            sender.webhook.url,
+            cloro.told(ended.parent, ended.child, surface),
+            known if len(known) == len(signers) else None,
+            str(claimed.parent_id),
         )
 
     def _body(self, claimed: ClaimedDelivery, sender: _Sender) -> bytes:
@@ -133,6 +177,15 @@ class Letters:
             described = await surfaces.all_surfaces(connection)
             self._surfaces = {surface.name: surface for surface in described}
             self._read_at = time.monotonic()
+
+
+async def _ended(connection: AsyncConnection, tasks: Collection[UUID]) -> dict[UUID, _Ended]:
+    """These tasks, with what their cells found."""
+    if not tasks:
+        return {}
+    found = await parents.many(connection, tasks)
+    cells = await children.firsts(connection, tasks, whole=True)
+    return {task: _Ended(row, cells.get(task)) for task, row in found.items()}
 
 
 async def _readable(connection: AsyncConnection, wanted: set[UUID]) -> dict[UUID, ParentRow]:

@@ -99,6 +99,7 @@ async def working(
     config: SurfaceConfig = CONFIG,
     may_start: Callable[[], bool] = lambda: True,
     alone: Alone = never_alone,
+    secrets: Secrets | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Worker]:
     """A worker; it is flushed and ended at the end of the block."""
@@ -115,7 +116,7 @@ async def working(
                 tasks=tasks,
                 may_start=may_start,
                 alone=alone,
-                secrets_of=Secrets(None).of_tasks,
+                secrets_of=(secrets or Secrets(None)).of_tasks,
                 clock=clock,
             )
             outer.create_task(settler.run())

@@ -66,7 +66,8 @@ SELECT c.*
 FROM unnest(%(parents)s::uuid[]) AS asked (id)
 CROSS JOIN LATERAL (
   SELECT parent_id, ordinal, state, attempt, run_at, started_at, claimed_at, finished_at,
-         error::text AS error, array_to_json(log)::text AS log, NULL AS capture,
+         error::text AS error, array_to_json(log)::text AS log,
+         CASE WHEN %(whole)s THEN result::text END AS capture,
          response_code, lane_id, priority > 100 AS sync, stop, cancel_requested_at, charged
   FROM child
   WHERE parent_id = asked.id AND ordinal = 1
@@ -74,10 +75,12 @@ CROSS JOIN LATERAL (
 """
 
 
-async def firsts(connection: AsyncConnection, parents: Collection[UUID]) -> dict[UUID, ChildRow]:
-    """The first child of each of these parents that has left its queue, without its capture."""
+async def firsts(
+    connection: AsyncConnection, parents: Collection[UUID], *, whole: bool = False
+) -> dict[UUID, ChildRow]:
+    """The first child of each of these parents that has any; with its capture when `whole`."""
     cursor = connection.cursor(row_factory=kwargs_row(row))
-    await cursor.execute(FIRSTS, {"parents": list(parents)})
+    await cursor.execute(FIRSTS, {"parents": list(parents), "whole": whole})
     return {child.parent_id: child async for child in cursor}
 
 
