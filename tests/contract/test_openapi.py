@@ -14,10 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from litestar.routes import ASGIRoute, HTTPRoute
 
-from orchestrator.api import lanes, openapi, preflight, records, replays, webhook_secrets
+from orchestrator.api import (
+    catalogue,
+    lanes,
+    openapi,
+    preflight,
+    records,
+    replays,
+    webhook_secrets,
+)
 from orchestrator.api.app import create_app
 from orchestrator.api.between import Rules
 from orchestrator.api.codes import STATUSES, Code
+from orchestrator.api.dialects.asyncqueue import requests as asyncqueue
+from orchestrator.api.dialects.cloro import requests as cloro
+from orchestrator.api.problems import Problem
 from orchestrator.api.regions import countries
 from orchestrator.api.replays import ReplayRequest
 from orchestrator.api.requests import parse, parse_for
@@ -26,6 +37,7 @@ from orchestrator.domain import ids
 from orchestrator.domain.ids import EventId
 from orchestrator.sealing import Sealer
 from orchestrator.settings import Settings
+from tests.api import dialects
 from tests.contract.shapes import told as tidings
 from workers import signing
 from workers.signing import Signer
@@ -158,6 +170,7 @@ def test_the_pattern_of_a_country_is_every_country_and_nothing_else():
     }
 
 
+SURFACES = dialects.SURFACES
 RULES = Rules(default_country="US", max_children=500)
 BODIES = {
     "SubmitRequest": ({"query": "a", "surfaces": ["x"]}, parse),
@@ -172,7 +185,25 @@ BODIES = {
         {},
         lambda body, _: records.parse(WebhookSecretRequest, body, webhook_secrets.across),
     ),
+    "CloroTaskRequest": (
+        {"taskType": "CHATGPT", "payload": {"prompt": "a"}},
+        lambda body, rules: faults_of(cloro.task(body, rules, THERE)),
+    ),
+    "CloroPayload": (
+        {"prompt": "a"},
+        lambda body, rules: faults_of(cloro.monitor("CHATGPT", body, rules, THERE)),
+    ),
+    "QueueTaskRequest": (
+        {"queue": "a", "webhook_url": "https://example.com/"},
+        lambda body, rules: faults_of(asyncqueue.task(body, rules, THERE)),
+    ),
 }
+THERE = catalogue.make([*SURFACES], {}, {})
+
+
+def faults_of(read):
+    """The faults of what a dialect read."""
+    return read.details if isinstance(read, Problem) else read
 
 
 @pytest.mark.parametrize("record", BODIES)
@@ -180,7 +211,7 @@ BODIES = {
 def test_what_the_schema_allows_of_a_field_the_parser_takes(record, data):
     """Field by field, the document and the parser draw the same line."""
     described = resolve(f"#/components/schemas/{record}")
-    names = sorted(described["properties"].keys() - {"prompt", "options", "regions"})
+    names = sorted(described["properties"].keys() - {"prompt", "options", "regions", "query"})
     name = data.draw(st.sampled_from(names))
     value = data.draw(edges)
     body, read = BODIES[record]

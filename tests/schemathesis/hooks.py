@@ -5,6 +5,7 @@ to be invalid. No check is switched off.
 """
 
 import json
+import re
 import unicodedata
 from http import HTTPStatus
 from typing import Any
@@ -17,6 +18,9 @@ from orchestrator.api import moments
 from tests.schemathesis import noting
 
 DRAWN = "drawn."
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+DIALECTS = ("/v1/async/task", "/v1/monitor/", "/v1/tasks")
+TASKS = "/v1/async/task/batch"
 REPLAY = "/v1/webhooks/deliveries/replay"
 SECRETS = "/v1/webhooks/secrets"
 EVER = {"from": "2000-01-01T00:00:00Z", "to": "2999-01-01T00:00:00Z"}
@@ -31,13 +35,12 @@ def identity(region: Any) -> tuple[str | None, ...]:
 
 @schemathesis.hook
 def map_case(context: schemathesis.HookContext, case: schemathesis.Case) -> schemathesis.Case:
-    """Keep apart what no schema can; have a batch refuse what is wrong with one of its items.
-
-    An idempotency key in the body and one in the header are equal.
-    """
+    """Keep apart what no schema can; have a batch refuse what is wrong with one of its items."""
+    if case.meta and case.operation.path.startswith(DIALECTS):
+        return of_dialect(case)
     if not (case.meta and isinstance(case.body, dict)):
         return case
-    batch = case.operation.path.endswith("/batch")
+    batch = case.operation.path == "/v1/search/batch"
     if not case.meta.generation.mode.is_positive:
         if batch and ((case.query or {}).get("atomic") or "false") == "false":  # null is not sent
             case.query = {**(case.query or {}), "atomic": "true"}
@@ -45,12 +48,15 @@ def map_case(context: schemathesis.HookContext, case: schemathesis.Case) -> sche
     if batch:
         items = case.body.get("items", [])
         case.body = {**case.body, "items": [possible(item, item["surfaces"]) for item in items]}
-        return case
-    if case.operation.path == REPLAY:
+    elif case.operation.path == REPLAY:
         case.body = ordered(case.body)
-        return case
-    if "surfaces" not in case.body and "surface" not in (case.path_parameters or {}):
-        return case
+    elif "surfaces" in case.body or "surface" in (case.path_parameters or {}):
+        return of_submission(case)
+    return case
+
+
+def of_submission(case: schemathesis.Case) -> schemathesis.Case:
+    """An idempotency key in the body and one in the header are equal."""
     asked = case.body.get("surfaces") or [(case.path_parameters or {}).get("surface")]
     case.body = possible(case.body, asked)
     if (case.query or {}).get("mode") != "async":
@@ -58,6 +64,29 @@ def map_case(context: schemathesis.HookContext, case: schemathesis.Case) -> sche
     if case.body.get("idempotencyKey") is not None:
         case.headers.pop("Idempotency-Key", None)
     return case
+
+
+def of_dialect(case: schemathesis.Case) -> schemathesis.Case:
+    """A payload is any JSON that can be stored; a batch that is wrong is so as a whole."""
+    wrong = not case.meta.generation.mode.is_positive
+    if wrong and case.operation.path == TASKS and isinstance(case.body, list):
+        case.body = {"tasks": case.body}  # each would be refused by itself
+    elif not wrong and isinstance(case.body, dict | list):
+        case.body = storable(case.body)
+    return case
+
+
+def storable(value: Any) -> Any:
+    """What nothing can store left out: of JSON that may be anything no schema says it all."""
+    match value:
+        case str():
+            return UNSTORABLE.sub("", value)
+        case dict():
+            return {storable(name): storable(inside) for name, inside in value.items()}
+        case list():
+            return [storable(inside) for inside in value]
+        case _:
+            return value
 
 
 def possible(body: dict[str, Any], surfaces: list[str]) -> dict[str, Any]:

@@ -24,6 +24,10 @@ STREAMS = ("/v1/jobs/{job}/events", "/v1/async/status/stream")
 """They go on for as long as there may be something to tell; tests of their own listen to them."""
 
 
+KINDS = ["CHATGPT", "PERPLEXITY"]
+"""Of cloro's tasks, those whose surfaces are configured."""
+
+
 class Spare(NamedTuple):
     """A lane that nobody needs: an operator may pause it."""
 
@@ -53,6 +57,7 @@ def document(surfaces: dict[str, dict[str, Any]], spare: Spare) -> dict[str, Any
         components["parameters"][name]["schema"] = {"type": "string", "enum": cursors}
     components["parameters"]["wait"]["schema"]["maximum"] = 1
     components["schemas"]["WebhookIn"]["properties"]["url"] = {"enum": [NOBODY]}
+    _dialects(components)
     ends = components["schemas"]["WebhookSecretRequest"]["properties"]["expiresAt"]
     ends["anyOf"][0] = {"enum": [LATER]}
     for path in (path for path in whole["paths"] if path.startswith(LANES)):
@@ -64,6 +69,15 @@ def document(surfaces: dict[str, dict[str, Any]], spare: Spare) -> dict[str, Any
     for path in STREAMS:
         del whole["paths"][path]
     return whole
+
+
+def _dialects(components: dict[str, Any]) -> None:
+    """Tasks are of kinds that are captured here, and told where nobody listens."""
+    schemas, parameters = components["schemas"], components["parameters"]
+    schemas["CloroTaskRequest"]["properties"]["taskType"] = {"enum": KINDS}
+    schemas["CloroWebhookIn"]["properties"]["url"] = {"enum": [NOBODY]}
+    schemas["QueueTaskRequest"]["properties"]["webhook_url"] = {"enum": [NOBODY]}
+    parameters["provider"]["schema"] = {"type": "string", "enum": list(map(str.lower, KINDS))}
 
 
 def _spare(known: dict[str, Any], parameter: dict[str, Any], spare: Spare) -> dict[str, Any]:

@@ -23,13 +23,18 @@ DEFAULT_PRIORITY = 1
 _STORABLE = Field(json_schema_extra={"pattern": STORABLE})
 
 
+_NAMES = (("prompt", "query"), ("country", "gl"))
+"""Of each field of a payload; one of them is given."""
+
+
 def _either(schema: dict[str, Any]) -> None:
-    """Say that each field has two names, one of the first of which is required."""
+    """Say that each field has two names, and the first must be given by one of them."""
     untitled(schema)
-    schema["properties"]["query"] = schema["properties"]["prompt"]
-    schema["properties"]["gl"] = schema["properties"]["country"]
+    for one, other in _NAMES:
+        schema["properties"][other] = schema["properties"][one]
     del schema["required"]
-    schema["anyOf"] = [{"required": ["prompt"]}, {"required": ["query"]}]
+    schema["oneOf"] = [{"required": ["prompt"]}, {"required": ["query"]}]
+    schema["not"] = {"required": ["country", "gl"]}
 
 
 class CloroPayload(Strict):
@@ -97,7 +102,7 @@ def task(body: bytes, rules: Rules, existing: Catalogue) -> Asked | Problem:
 
 def monitor(kind: TaskType, body: bytes, rules: Rules, existing: Catalogue) -> Plan | Problem:
     """What a monitor of this kind asks, or all that is wrong with it."""
-    payload = records.parse(CloroPayload, body, lambda _: ())
+    payload = records.parse(CloroPayload, body, lambda value: _doubled(value, within=""))
     if isinstance(payload, list):
         return problems.invalid(payload)
     return _plan(kind, payload, rules, existing, within="")
@@ -110,8 +115,17 @@ def kind_of(provider: str) -> TaskType | None:
 
 
 def _refused(value: Mapping[str, Any], rules: Rules) -> Iterator[Fault]:
+    payload = value.get("payload")
+    if isinstance(payload, dict):
+        yield from _doubled(payload, within="payload.")
     webhook = value.get("webhook")
-    return webhooks.refused(webhook, networks=rules.networks, sealer=rules.sealer)
+    yield from webhooks.refused(webhook, networks=rules.networks, sealer=rules.sealer)
+
+
+def _doubled(payload: Mapping[str, Any], *, within: str) -> Iterator[Fault]:
+    for one, other in _NAMES:
+        if one in payload and other in payload:
+            yield Fault(path=within + other, message=f"Give {one} or {other}, not both.")
 
 
 def _task(
