@@ -11,6 +11,8 @@ from orchestrator.domain.rows import ParentRow
 from orchestrator.store import parents, plans
 
 MOST_COUNTED = 10_000
+LAST = UUID(int=(1 << 128) - 1)
+"""After every task."""
 
 
 class Wanted(NamedTuple):
@@ -31,18 +33,21 @@ _STATES: dict[TaskStatus | None, tuple[str, ...]] = {
 }
 """The states of parents whose tasks have a status, as far as they tell."""
 
-# Of each state so many, which are put in order then: indexes alone give order and bounds. Of those
-# at work the one child says whether it is called at this moment.
+# Of each state so many, which are put in order then. Its bounds are told as rows of the index, which
+# alone gives the order then: by equalities the primary key would too, and all parents be read. Of
+# those at work the one child says whether it is called at this moment.
 OF_ALL = """
 SELECT t.id
 FROM unnest(%(states)s::text[]) AS wanted (state)
 CROSS JOIN LATERAL (
   SELECT id FROM parent p
-  WHERE key_id = %(key)s AND p.state = wanted.state AND queue IS NOT NULL
+  WHERE (key_id, p.state, id) <= (%(key)s::int, wanted.state, %(last)s::uuid)
+    AND (key_id, p.state) >= (%(key)s::int, wanted.state) AND queue IS NOT NULL
     AND (%(called)s::bool IS NULL OR p.state <> 'processing'
          OR %(called)s = EXISTS (SELECT FROM child c
-                                 WHERE c.parent_id = p.id AND c.state = 'processing'))
-  ORDER BY id DESC
+                                 WHERE c.parent_id = p.id AND c.ordinal = 1
+                                   AND lower(c.state) = 'processing'))
+  ORDER BY key_id DESC, p.state DESC, id DESC
   LIMIT %(most)s) AS t
 ORDER BY t.id DESC
 OFFSET %(offset)s
@@ -54,11 +59,15 @@ SELECT t.id
 FROM unnest(%(states)s::text[]) AS wanted (state)
 CROSS JOIN LATERAL (
   SELECT id FROM parent p
-  WHERE queue = %(queue)s AND key_id = %(key)s AND p.state = wanted.state AND queue IS NOT NULL
+  WHERE (queue, key_id, p.state, id)
+        <= (%(queue)s::text, %(key)s::int, wanted.state, %(last)s::uuid)
+    AND (queue, key_id, p.state) >= (%(queue)s::text, %(key)s::int, wanted.state)
+    AND queue IS NOT NULL
     AND (%(called)s::bool IS NULL OR p.state <> 'processing'
          OR %(called)s = EXISTS (SELECT FROM child c
-                                 WHERE c.parent_id = p.id AND c.state = 'processing'))
-  ORDER BY id DESC
+                                 WHERE c.parent_id = p.id AND c.ordinal = 1
+                                   AND lower(c.state) = 'processing'))
+  ORDER BY queue DESC, key_id DESC, p.state DESC, id DESC
   LIMIT %(most)s) AS t
 ORDER BY t.id DESC
 OFFSET %(offset)s
@@ -99,6 +108,7 @@ async def _ids(
 def _named(wanted: Wanted, *, limit: int, offset: int) -> dict[str, Any]:
     return {
         "key": wanted.key_id,
+        "last": LAST,
         "queue": wanted.queue,
         "states": list(_STATES[wanted.status]),
         "called": {"pending": False, "active": True}.get(wanted.status or ""),

@@ -239,7 +239,7 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         "release": {"most": MOST, "channel": "nobody"},
         "release_next": {},
         "retry_cells": {"parent": one and one[0], "statuses": ["failed"], "ordinal": None},
-        "erase": {"parent": one and one[0]},
+        "erase": {"parents": [one[0]] if one else []},
         "prune_pick": {"retention": 86_400, "parents": PRUNED, "cells": 4_000},
         "prune_children": {"parents": ids or []},
         "prune_parents": {"parents": ids or []},

@@ -5,9 +5,10 @@ import pytest
 
 from orchestrator.domain.lanes import LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, STRIKES
 from orchestrator.fanout import fan_out
-from orchestrator.store import children
+from orchestrator.store import children, surfaces
 from orchestrator.store.children import Failed, Outcome
 from orchestrator.store.children.rescue import LOST_LIMIT
+from orchestrator.surfaces import SurfaceDescriptor
 from tests import factories
 
 pytestmark = pytest.mark.anyio
@@ -247,3 +248,31 @@ async def test_two_claims_never_send_two_probes(connection, connect, meeting, be
         assert len(await factories.claim(one)) == 1
         second = await meeting.begin(other, factories.claim(other))
     assert await second == []
+
+
+async def test_a_lane_whose_upstreams_are_each_jobs_own_learns_nothing(connection, bench):
+    """However often their calls fail or throttle: the next one's is another's."""
+    await connection.execute("UPDATE lane SET learns = false")
+    fences = map(factories.fence, await bench.claim(20))
+    failed = (Failed(fence, factories.FAILURE, 429, 60.0) for fence in fences)
+    await factories.settle(connection, *failed)
+    await bench.end(await bench.claim(20), put_off)
+    learned = "SELECT failures, open_until, adaptive, halved_at, not_before FROM lane"
+    assert await (await connection.execute(learned)).fetchone() == (0, None, None, None, None)
+    assert await bench.claim(1)
+
+
+async def test_a_lane_that_learns_no_more_forgets(connection, bench):
+    """When its surface is registered so; and learns again when it is registered otherwise."""
+    await bench.fail(STRIKES)
+    assert (await bench.said())[0] == STRIKES
+    surface = SurfaceDescriptor(
+        name=factories.SURFACE, adapter="webhook", method="webhook", options_schema={}
+    )
+    for learns in (False, True):
+        described = msgspec.structs.replace(surface, learns=learns)
+        async with connection.transaction():
+            await surfaces.register(connection, [described])
+        assert await bench.said() == (0, None)
+        kept = await factories.scalar(connection, "SELECT learns FROM lane")
+        assert kept is learns

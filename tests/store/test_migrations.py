@@ -223,3 +223,30 @@ def test_a_database_of_either_form_of_the_outbox_is_brought_up(empty, declared, 
         session.execute(early or "SELECT 1")
     assert revisions(migrations.upgrade(empty)) == REVISIONS[6:]
     assert catalog(empty) == declared
+
+
+BEFORE_BUDGETS = """
+INSERT INTO api_key (name, requests_per_minute, sync_limit, queue_capacity, concurrency, weight)
+VALUES ('kept', 60, 7, 10, 5, 1);
+INSERT INTO lane (surface, country, concurrency) VALUES ('chat', 'US', 4);
+INSERT INTO parent (id, key_id, priority, lanes, total, payload, estimated, charged)
+SELECT gen_random_uuid(), 1, 5, '{1,1}', 2, '{}', 10, n FROM generate_series(0, 5, 5) n;
+INSERT INTO parent (id, key_id, state, priority, lanes, total, done, payload, estimated, charged,
+                    finished_at)
+VALUES (gen_random_uuid(), 1, 'completed', 5, '{1,1}', 2, 2, '{}', 10, 10, now());
+"""
+
+
+def test_what_was_there_before_budgets_holds_what_it_may_cost(empty):
+    """Revision 0010 on a database in use: credits without end, what is held and charged counted."""
+    with migrations._connected(empty) as connection:
+        command.upgrade(migrations._config(connection), "0009")
+    with psycopg.connect(empty, autocommit=True) as session:
+        session.execute(BEFORE_BUDGETS)
+        assert revisions(migrations.upgrade(empty)) == REVISIONS[9:]
+        row = session.execute("SELECT credits, held, charged FROM usage").fetchone()
+        assert row == (None, 15, 15)
+        assert session.execute(counters.recount.RECOUNT).fetchall() == []
+        session.execute("UPDATE parent SET state = 'canceled', done = 2, finished_at = now()")
+        row = session.execute("SELECT credits, held, charged FROM usage").fetchone()
+        assert row == (None, 0, 15)

@@ -10,7 +10,7 @@ from admission.demand import Demand
 from orchestrator.domain.states import ParentState
 from orchestrator.fanout import fan_out
 from orchestrator.store import children, parents, steering, strands
-from orchestrator.store.steering import Again, Canceled, Erased, NotEnded
+from orchestrator.store.steering import Again, Canceled, Erased, NotDismissible, NotEnded
 from tests import factories
 
 pytestmark = pytest.mark.anyio
@@ -200,3 +200,67 @@ async def test_two_retries_at_once_start_one_run(connection, connect, meeting, o
         assert not retrying.done()
     assert not isinstance(await retrying, Again)
     assert await factories.scalar(connection, "SELECT depth FROM usage") == 1
+
+
+async def task(connection, owner, *, ready):
+    """A task of a queue, in it or ready to be called."""
+    lane = await factories.lane(connection, "GLOBAL", surface="queue_default")
+    made = await factories.new_waiting(connection, owner, [lane], queue="mine")
+    if ready:
+        await fan_out(connection)
+    return made
+
+
+async def dismiss(session, owner, parent):
+    async with session.transaction():
+        return await steering.dismiss(session, key_id=owner.id, parent=parent)
+
+
+QUEUE = ("queue_default",)
+
+
+async def test_a_claim_that_meets_a_dismissal_starts_nothing(connection, connect, meeting, owner):
+    """It passes over the task, which is gone when the other commits."""
+    made = await task(connection, owner, ready=True)
+    node = await factories.node(connection, surfaces=QUEUE)
+    runner, api = await connect(), await connect()
+    async with api.transaction():
+        await steering.dismiss(api, key_id=owner.id, parent=made)
+        claiming = factories.claim(runner, by=node, surfaces=QUEUE)
+        assert await (await meeting.begin(runner, claiming)) == []
+    assert await factories.claim(connection, by=node, surfaces=QUEUE) == []
+    assert await state(connection, owner, made) is None
+
+
+async def test_a_dismissal_that_meets_a_claim_finds_it_called(connection, connect, meeting, owner):
+    """It waits for the claim, and leaves the task as it is."""
+    made = await task(connection, owner, ready=True)
+    node = await factories.node(connection, surfaces=QUEUE)
+    runner, api = await connect(), await connect()
+    async with runner.transaction():
+        assert await factories.claim(runner, by=node, surfaces=QUEUE)
+        dismissing = await meeting.begin(api, dismiss(api, owner, made))
+        assert not dismissing.done()
+    assert await dismissing == NotDismissible()
+    assert await state(connection, owner, made) is ParentState.PROCESSING
+
+
+async def test_a_fan_out_that_meets_a_dismissal_makes_no_child(connection, connect, meeting, owner):
+    """It passes over what is locked."""
+    made = await task(connection, owner, ready=False)
+    dispatcher, api = await connect(), await connect()
+    async with api.transaction():
+        await steering.dismiss(api, key_id=owner.id, parent=made)
+        assert await (await meeting.begin(dispatcher, fan_out(dispatcher))) == 0
+    assert await factories.scalar(connection, "SELECT count(*) FROM child") == 0
+
+
+async def test_two_dismissals_at_once_are_one(connection, connect, meeting, owner):
+    """The second finds nothing."""
+    made = await task(connection, owner, ready=False)
+    first, second = await connect(), await connect()
+    async with first.transaction():
+        await steering.dismiss(first, key_id=owner.id, parent=made)
+        other = await meeting.begin(second, dismiss(second, owner, made))
+        assert not other.done()
+    assert await other is None

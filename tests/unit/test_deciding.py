@@ -5,6 +5,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from admission.budget import Budget, Unaffordable
 from admission.deciding import (
     Ask,
     Blocked,
@@ -33,7 +34,7 @@ items = st.builds(
     st.integers(0, 2),
     st.none() | st.integers(0, 2),
 )
-asks = st.builds(Ask, st.lists(items, min_size=1, max_size=6), st.booleans())
+asks = st.builds(Ask, st.lists(items, min_size=1, max_size=6), st.booleans(), st.booleans())
 
 
 def again(stored, entry):
@@ -49,9 +50,9 @@ def plain(n, **demand):
     return [Item(Demand(KEY, **demand), number) for number in range(n)]
 
 
-def ask(door, items, *, whole=False, known=()):
+def ask(door, items, *, whole=False, roomy=False, known=()):
     padded = [*known, *[None] * (len(items) - len(known))]
-    return door.answer(Ask(items, whole), padded)
+    return door.answer(Ask(items, whole, roomy), padded)
 
 
 @given(st.lists(asks, max_size=6), st.integers(0, 9))
@@ -60,9 +61,11 @@ def test_no_order_of_asks_takes_more_than_there_is(asked, capacity):
     door, _ = deciding(capacity=capacity)
     for one in asked:
         before = len(door.stored)
-        answer = ask(door, one.items, whole=one.whole)
+        answer = ask(door, one.items, whole=one.whole, roomy=one.roomy)
         stored = answer.decisions.count(Stored())
         assert len(door.stored) == before + stored
+        if one.roomy:
+            assert Refusal not in map(type, answer.decisions)
         if one.whole:
             refused = answer.none is not None
             assert refused == (answer.decisions == ())
@@ -83,6 +86,32 @@ def test_a_whole_ask_says_how_many_places_it_needs():
     assert list(places.promised()) == [KEY]
     answer = ask(door, items[:3], whole=True, known=[Known("before", open=False)])
     assert answer.decisions == [Repeated("before", waits=False), Stored(), Stored()]
+
+
+def test_a_roomy_ask_finds_room_for_all_that_would_be_stored():
+    """Or stores none; replays, what is too dear and what cannot be paid want none."""
+    budget = Budget(credits=2)
+    door, places = deciding(capacity=2, waiting=0, budget=budget)
+    items = [*plain(1), *plain(1, credits=3, most_credits=2), *plain(3, credits=1)]
+    known = [Known("before", open=False)]
+    answer = ask(door, items, roomy=True, known=known)
+    assert answer.decisions == [
+        *(Repeated("before", waits=False), Overpriced(3, 2), Stored(), Stored()),
+        Unaffordable(1, 0),
+    ]
+    door, places = deciding(capacity=1, budget=budget)
+    answer = ask(door, items, roomy=True, known=known)
+    assert isinstance(answer.none, Refusal)
+    assert (answer.none.requested, answer.decisions, door.stored) == (2, (), [])
+    assert list(places.promised()) == []
+    assert ask(door, items[:3], roomy=True, known=known).decisions[2] == Stored()
+
+
+def test_a_whole_ask_is_paid_whole():
+    """Or refused for what lacks, before the room is looked at."""
+    door, _ = deciding(capacity=0, budget=Budget(credits=2))
+    assert ask(door, plain(3, credits=1), whole=True).none == Unaffordable(3, 2)
+    assert isinstance(ask(door, plain(2, credits=1), whole=True).none, Refusal)
 
 
 def test_what_can_never_fit_is_promised_nothing():

@@ -2,12 +2,11 @@
 # ruff: noqa: E501 - Alembic writes a constraint as it stands
 
 from datetime import datetime
+from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
-
-from orchestrator.store import counters
 
 revision = "0004"
 down_revision = "0003"
@@ -27,8 +26,8 @@ def upgrade() -> None:
     widen_lanes()
     pace()
     part_queues()
-    for statement in counters.FUNCTIONS:
-        op.execute(statement)
+    functions = Path(__file__).with_name("0004_counters.sql").read_text()
+    op.execute(sa.text(functions.replace(":", r"\:")))
     op.execute("""
         INSERT INTO strand (key_id, strand, priority, lanes, n, since)
         SELECT key_id, strand, min(priority),
