@@ -33,7 +33,7 @@ _STATES: dict[TaskStatus | None, tuple[str, ...]] = {
 }
 """The states of parents whose tasks have a status, as far as they tell."""
 
-# Of each state so many, which are put in order then. Its bounds are told as rows of the index, which
+# Of each state so many, put in order then. Its bounds are told as rows of the index, which
 # alone gives the order then: by equalities the primary key would too, and all parents be read. Of
 # those at work the one child says whether it is called at this moment.
 OF_ALL = """

@@ -210,6 +210,17 @@ def test_ctrl_c_is_quiet(shell):
     assert errors == ""
 
 
+def test_a_queue_is_a_lane(shell):
+    """Of the country GLOBAL: paused and resumed as any."""
+    paused = json.loads(shell("lanes", "pause", "queue_default", "global", "--json"))
+    assert (paused["surface"], paused["country"], paused["paused"]) == (
+        *("queue_default", "GLOBAL"),
+        True,
+    )
+    shell("lanes", "resume", "queue_default", "GLOBAL")
+    assert "GLOBAL" in shell("lanes")
+
+
 def test_status_shows_the_room(shell):
     """The snapshot is a document for scripts, and tables for people."""
     snapshot = json.loads(shell("status", "--json"))
@@ -236,6 +247,23 @@ def test_a_key_lives_by_its_commands(shell):
     assert json.loads(shell("keys", "revoke", "mine", "--json")) == {"name": "mine", "revoked": 1}
     revoked = Shell(shell.environment | {"PARALLAX_API_KEY": rotated})
     assert eventually(revoked, "status", code=1)
+
+
+def test_a_key_may_spend_what_it_is_given(shell):
+    """Credits and quotas: given, shown, changed and taken away; what is no number is said."""
+    given = ("--credits", "100", "--quota-daily", "5", "--json")
+    made = json.loads(shell("keys", "create", "spender", *given))
+    assert made["credits"] == 100
+    assert (made["limits"]["quotaDaily"], made["limits"]["quotaMonthly"]) == (5, None)
+    changed = ("--credits", "unlimited", "--quota-daily", "none", "--quota-monthly", "9", "--json")
+    limited = json.loads(shell("keys", "limits", "spender", *changed))
+    assert limited["credits"] is None
+    assert limited["limits"] == made["limits"] | {"quotaDaily": None, "quotaMonthly": 9}
+    assert json.loads(shell("keys", "limits", "spender", "--json")) == limited
+    shell("keys", "limits", "spender", "--credits", "7")
+    assert re.search(r"spender .* 9 +7 ", shell("keys", "list", COLUMNS="200"))
+    for bad in ("--credits=-1", "--credits=many", "--quota-daily=unlimited", "--quota-monthly=1.5"):
+        shell("keys", "limits", "spender", bad, code=2)
 
 
 def test_the_schema_is_up_to_date_beside_a_server(shell):
