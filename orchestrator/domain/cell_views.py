@@ -63,8 +63,7 @@ def envelope(
     obstacles: Obstacles | None = None,
 ) -> Envelope:
     """The Envelope of one cell; `surface` is None when no worker ever registered it."""
-    row = progress.rows(parent, (child,) if child else ()).get(cell.ordinal)
-    return _envelope(parent, cell, row, surface, obstacles)
+    return _envelope(parent, cell, progress.current(parent, child), surface, obstacles)
 
 
 def _envelope(

@@ -24,6 +24,11 @@ def rows(parent: ParentRow, children: Iterable[ChildRow]) -> dict[int, ChildRow]
     return {child.ordinal: child for child in children if child.ordinal not in again}
 
 
+def current(parent: ParentRow, child: ChildRow | None) -> ChildRow | None:
+    """The row of a cell if it tells of the present run."""
+    return rows(parent, (child,)).get(child.ordinal) if child else None
+
+
 def status(parent: ParentRow, child: ChildRow | None) -> ChildStatus:
     """The word a client reads of a cell; one without a row waits with its parent, or ended so."""
     if child is not None:

@@ -99,6 +99,19 @@ async def test_a_task_whose_calls_are_used_up_has_failed(client, connection):
     assert (await read(client, canceled))["queue"] == "Other.queue-1"
 
 
+async def test_a_task_that_is_to_run_again_is_pending(client, connection):
+    """Retried natively, in one more run: what it was before is not told of it any more."""
+    task = await make(client)
+    await fan_out(connection)
+    await dialects.fail(connection)
+    again = await client.post(f"/v1/jobs/{task.replace('task_', 'job_')}/retry")
+    assert again.status_code == 202
+    said = await read(client, task)
+    assert (said["status"], said["attempts"], said["completed_at"]) == ("pending", [], None)
+    listed = (await client.get("/v1/tasks?status=pending")).json()["tasks"]
+    assert [one["status"] for one in listed] == ["pending"]
+
+
 async def test_a_queue_runs_on_its_own_or_on_the_one_of_all_others(client):
     """What is configured has lanes of its own; the region of every task is GLOBAL."""
     for queue in ("emails", "Emails", "x.y", "default", "q" * 64):

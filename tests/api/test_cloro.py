@@ -105,6 +105,17 @@ async def test_a_task_that_failed_says_why_and_costs_nothing(client, connection)
     }
 
 
+async def test_a_task_that_is_to_run_again_is_queued(client, connection):
+    """Retried natively: no response until it has ended anew."""
+    task = await make(client)
+    await fan_out(connection)
+    await dialects.fail(connection)
+    assert (await client.post(f"/v1/jobs/{ids.text(UUID(task))}/retry")).status_code == 202
+    again = await read(client, task)
+    assert (again["task"]["status"], "response" in again) == ("QUEUED", False)
+    assert again["credits"]["creditsCharged"] is None
+
+
 @pytest.mark.parametrize("started", [False, True])
 async def test_a_task_canceled_natively_has_failed(client, connection, started):
     """With CANCELED, whether it waited or ran; one past a deadline with EXPIRED."""

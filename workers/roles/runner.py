@@ -156,8 +156,13 @@ class Runner:
         if unknown:
             for parent, plan in (await parents.plans_of(connection, unknown)).items():
                 sheets[parent] = execution.sheet(ids.text(parent), plan)
-            self._sheets.update(sheets)
+            self._remember(sheets)
         return sheets
+
+    def _remember(self, sheets: Mapping[UUID, Sheet]) -> None:
+        """Others of their cells come soon; a task has but one, and may be large."""
+        several = {parent: sheet for parent, sheet in sheets.items() if sheet.plan.queue is None}
+        self._sheets.update(several)
 
     def _start(self, child: Claimed, sheet: Sheet, secret: str | None) -> None:
         fence = Fence(child.parent_id, child.ordinal, child.claim)

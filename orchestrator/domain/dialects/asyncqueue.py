@@ -99,12 +99,12 @@ def read(task: str) -> UUID | None:
 
 def task(parent: ParentRow, child: ChildRow | None) -> QueueTask:
     """A task as it is listed; `child` is the row of its one cell, if there is one."""
-    return QueueTask(**_fields(parent, child))
+    return QueueTask(**_fields(parent, progress.current(parent, child)))
 
 
 def task_read(parent: ParentRow, child: ChildRow | None) -> QueueTaskRead:
     """A task as it is read by itself."""
-    plan = parent.plan
+    plan, child = parent.plan, progress.current(parent, child)
     ended_at = progress.ended_at(parent, child)
     return QueueTaskRead(
         **_fields(parent, child),

@@ -126,7 +126,7 @@ def task_read(
     parent: ParentRow, child: ChildRow | None, surface: Serving | None, told: Told | None = None
 ) -> CloroTaskRead:
     """A task as it is; `child` is the row of its one cell, if there is one."""
-    webhook = parent.plan.webhook
+    webhook, child = parent.plan.webhook, progress.current(parent, child)
     delivered_at = told.delivered_at if told else None
     return CloroTaskRead(
         task=_task(parent, child),
