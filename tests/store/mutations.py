@@ -33,6 +33,7 @@ from tests.store.mutating import (
     swap,
     usage_last,
 )
+from tests.store.mutations_budgets import BUDGET
 from tests.store.mutations_deliveries import DELIVERY
 from tests.store.mutations_lanes import LANES
 from tests.store.mutations_liveness import LIVENESS
@@ -55,6 +56,7 @@ FENCE = "WHERE c.parent_id = o.parent_id AND c.ordinal = o.ordinal AND c.claim =
 RECOUNT = "(SELECT count(*) FROM child s WHERE s.parent_id = p.id AND s.finished_at IS NOT NULL)"
 HELD = ", (SELECT count(*) FROM locked) AS held"
 
+COUNTED_PARENTS = "unnest(ks, ds, ys, ts, hs, gs, ns) t(k, d, y, t, h, g, n)"
 MUTATIONS = (
     Mutation("claim: advisory lock", CLAIM, swap(NO_LOCK)),
     Mutation("claim: the lock is a statement of its own", CLAIM, swap(*SAME_STATEMENT)),
@@ -168,8 +170,8 @@ MUTATIONS = (
         PARENT_COUNTERS,
         swap(
             (
-                "unnest(ks, ds, ys, ts) t(k, d, y, t)\n  GROUP BY 1 ORDER BY 1",
-                "unnest(ks, ds, ys, ts) t(k, d, y, t)\n  GROUP BY 1 ORDER BY 1 DESC",
+                f"{COUNTED_PARENTS}\n  GROUP BY 1 ORDER BY 1",
+                f"{COUNTED_PARENTS}\n  GROUP BY 1 ORDER BY 1 DESC",
             )
         ),
     ),
@@ -248,7 +250,7 @@ MUTATIONS = (
 
 def main(words: list[str]) -> int:
     """Print guard and test, one line each."""
-    every = MUTATIONS + SYNC + STEER + LANES + PRUNING + LIVENESS + DELIVERY
+    every = MUTATIONS + SYNC + STEER + LANES + PRUNING + LIVENESS + DELIVERY + BUDGET
     chosen = [m for m in every if not words or any(word in m.guard for word in words)]
     unnoticed = 0
     with (

@@ -114,7 +114,7 @@ DELIVERY = (
     Mutation(
         "forget: an erased parent",
         ERASE,
-        swap(("    await deliveries.forget(connection, [parent])\n", "")),
+        swap(("    await deliveries.forget(connection, parents)\n", "")),
         (TOLD,),
     ),
     Mutation(
