@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import cast
@@ -26,11 +26,12 @@ from orchestrator.api.cached import Cached
 from orchestrator.api.catalogue import Catalogue
 from orchestrator.api.looking import Job, Looking
 from orchestrator.api.traffic import Traffic
+from orchestrator.domain.dialects.rodin import Load
 from orchestrator.domain.documents import JobRead
 from orchestrator.heartbeat import Heartbeat
 from orchestrator.patience import DATABASE_AWAY
 from orchestrator.settings import Settings
-from orchestrator.store import nodes
+from orchestrator.store import lanes, nodes
 from orchestrator.store.nodes import NewNode
 from orchestrator.submission import Submitter
 from orchestrator.vault import Vault
@@ -39,10 +40,13 @@ from orchestrator.watchers import Watchers
 from orchestrator.watching import Watching
 
 MOST_CONNECTIONS = 8
+EVERYBODY = 0
+"""Stands for no key; keys count from 1."""
 KEY_SECONDS = 2.0
 """How long a revoked secret may still open the door, and a changed limit go unseen here."""
 MOST_KEYS = 10_000
 CATALOGUE_SECONDS = 1.0
+LOAD_SECONDS = 1.0
 TAKEN_SECONDS = 1.0
 """How old the numbers beside a refused rate may be: many of those cost next to nothing."""
 HEARTBEAT_SECONDS = 15.0
@@ -77,6 +81,23 @@ class Services:
     catalogues: Cached[str, Catalogue] = field(
         default_factory=lambda: Cached(seconds=CATALOGUE_SECONDS, largest=1)
     )
+
+    loads: Cached[int, Mapping[str, Load]] = field(
+        default_factory=lambda: Cached(seconds=LOAD_SECONDS, largest=MOST_KEYS)
+    )
+
+    async def load(self, key_id: int | None) -> Mapping[str, Load]:
+        """Cells by surface that have not ended, as of a second ago at most.
+
+        Of this key or of all, which are as many rows as there are keys and lanes.
+        """
+        named = EVERYBODY if key_id is None else key_id
+
+        async def read() -> Mapping[str, Load]:
+            async with self.pool.connection() as connection:
+                return await lanes.by_surface(connection, key_id=key_id)
+
+        return self.loads.peek(named) or await self.loads.get(named, read) or {}
 
     async def rules(self) -> Rules:
         """What this server allows and assumes of a submission."""

@@ -12,7 +12,6 @@ from orchestrator.api.replies import Reply, document
 from orchestrator.api.styles import Style
 from orchestrator.domain.dialects import rodin
 from orchestrator.domain.envelope import Wire
-from orchestrator.store import lanes
 
 
 class RodinErrorDocument(Wire):
@@ -37,6 +36,5 @@ async def queue_status_check(request: Request[Any, Any, Any]) -> Reply:
     here = services.of(request.scope)
     existing = await here.catalogue()
     key_id = request.scope["auth"].id if here.settings.rodin_scope == "key" else None
-    async with here.pool.connection() as connection:
-        load = await lanes.by_surface(connection, key_id=key_id)
+    load = await here.load(key_id)
     return document(rodin.status(existing.surfaces.values(), existing.workers, load))
