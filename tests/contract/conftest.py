@@ -3,10 +3,10 @@
 import pytest
 
 from orchestrator.settings import Settings
-from tests.api.conftest import app, assembled, client, issue, opened, registered, worker
+from tests.api.conftest import anonymous, app, assembled, client, issue, opened, registered, worker
 from tests.contract.canaries import SECRETS
 
-__all__ = ["app", "assembled", "client", "issue", "opened", "registered", "worker"]
+__all__ = ["anonymous", "app", "assembled", "client", "issue", "opened", "registered", "worker"]
 
 
 @pytest.fixture

@@ -97,6 +97,11 @@ def read(task: str) -> UUID | None:
     return found.parent if isinstance(found, ids.ParentId) else None
 
 
+def created(parent: ParentRow) -> QueueTask:
+    """A task as it is made: it waits, whatever a quick worker has done with it meanwhile."""
+    return msgspec.structs.replace(task(parent, None), status="pending")
+
+
 def task(parent: ParentRow, child: ChildRow | None) -> QueueTask:
     """A task as it is listed; `child` is the row of its one cell, if there is one."""
     return QueueTask(**_fields(parent, progress.current(parent, child)))

@@ -118,8 +118,11 @@ def read(task: str) -> UUID | None:
 
 
 def created(parent: ParentRow) -> CloroCreated:
-    """A task that waits."""
-    return CloroCreated(task=_task(parent, None), credits=_credits(parent, None))
+    """A task as it is made: it waits, whatever a quick worker has done with it meanwhile."""
+    return CloroCreated(
+        task=msgspec.structs.replace(_task(parent, None), status="QUEUED"),
+        credits=CloroCredits(credits_to_charge=parent.plan.estimate, credits_charged=None),
+    )
 
 
 def task_read(

@@ -10,6 +10,7 @@ from orchestrator.api import asking, bodies, denials, problems, queries, service
 from orchestrator.api.dialects.asyncqueue import requests
 from orchestrator.api.problems import Fault, Problem
 from orchestrator.api.replies import NOTHING, Reply, document
+from orchestrator.api.services import Services
 from orchestrator.domain.dialects import asyncqueue
 from orchestrator.domain.dialects.asyncqueue import QueuePagination, QueueTasks
 from orchestrator.store import children, parents, steering, tasks
@@ -54,13 +55,19 @@ async def _create(request: AnyRequest) -> Reply | Problem:
     outcome = await here.submitter.submit(key, made, existing.surfaces)
     if not isinstance(outcome, Accepted | Replayed):
         return denials.denied(outcome)
+    return await _made(here, key.id, outcome)
+
+
+async def _made(here: Services, key_id: int, outcome: Accepted | Replayed) -> Reply | Problem:
+    """The task: as it was made, or, sent again, as it is."""
     async with here.reading() as connection:
-        row = await parents.read(connection, key_id=key.id, parent=outcome.parent)
+        row = await parents.read(connection, key_id=key_id, parent=outcome.parent)
         child = await children.one(connection, outcome.parent, 1)
     if row is None:
         return problems.task_not_found()  # deleted meanwhile
-    headers = (asking.REPLAYED,) if isinstance(outcome, Replayed) else ()
-    return document(asyncqueue.task(row, child), status=201, headers=headers)
+    if isinstance(outcome, Accepted):
+        return document(asyncqueue.created(row), status=201)
+    return document(asyncqueue.task(row, child), status=201, headers=(asking.REPLAYED,))
 
 
 async def _list(scope: Scope) -> Reply | Problem:
