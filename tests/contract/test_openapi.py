@@ -209,9 +209,15 @@ def faults_of(read):
 @pytest.mark.parametrize("record", BODIES)
 @given(data=st.data())
 def test_what_the_schema_allows_of_a_field_the_parser_takes(record, data):
-    """Field by field, the document and the parser draw the same line."""
+    """Field by field, the document and the parser draw the same line.
+
+    Not of free JSON: no schema says that there is no NUL at any depth of it.
+    """
     described = resolve(f"#/components/schemas/{record}")
-    names = sorted(described["properties"].keys() - {"prompt", "options", "regions", "query"})
+    apart = {"prompt", "options", "regions", "query"}
+    if record == "QueueTaskRequest":
+        apart.add("payload")
+    names = sorted(described["properties"].keys() - apart)
     name = data.draw(st.sampled_from(names))
     value = data.draw(edges)
     body, read = BODIES[record]

@@ -41,7 +41,9 @@ class QueueTaskRequest(Strict):
             json_schema_extra={"pattern": URL},
         ),
     ]
-    payload: Annotated[Any, Field(description="Is sent along as it is: any JSON.")] = None
+    payload: Annotated[Any, Field(description="Is sent along as it is: any JSON without NUL.")] = (
+        None
+    )
     delay: Annotated[Delay | None, Field(description="Seconds before it may be called; 0.")] = None
     priority: Annotated[
         OneToTen | None, Field(description="Higher runs earlier among a key's own work; 5.")
