@@ -4,8 +4,9 @@ import re
 
 import pytest
 
+from orchestrator import configuration
 from orchestrator.fanout import fan_out
-from orchestrator.store import surfaces
+from orchestrator.store import steering, surfaces
 from tests import factories
 from tests.api import dialects
 
@@ -99,6 +100,41 @@ async def test_a_task_whose_calls_are_used_up_has_failed(client, connection):
     assert (await read(client, canceled))["queue"] == "Other.queue-1"
 
 
+@pytest.mark.parametrize("started", [False, True])
+async def test_a_task_that_expired_has_failed(client, connection, started):
+    """It was never called, and is not any more."""
+    task = await make(client)
+    if started:
+        await fan_out(connection)
+    await connection.execute("UPDATE parent SET deadline_at = now() - interval '1 second'")
+    await steering.expire(connection)
+    said = await read(client, task)
+    assert (said["status"], said["attempts"]) == ("failed", [])
+    assert TIME.fullmatch(said["completed_at"])
+
+
+async def test_a_call_that_nobody_answered_has_no_code(client, connection):
+    """`response_code` is null, not left out."""
+    task = await make(client)
+    await fan_out(connection)
+    await dialects.fail(connection, code=None)
+    (attempt,) = (await read(client, task))["attempts"]
+    assert list(attempt) == ["number", "status", "response_code", "executed_at"]
+    assert (attempt["status"], attempt["response_code"]) == ("failed", None)
+
+
+async def test_the_call_is_all_that_is_told_of_a_task(client, connection):
+    """No delivery is stored of how it ended, whichever way."""
+    for end in (dialects.end, dialects.fail):
+        await make(client)
+        await fan_out(connection)
+        await end(connection)
+    canceled = await make(client)
+    await client.post(f"/v1/jobs/{canceled.replace('task_', 'job_')}/cancel")
+    assert await factories.scalar(connection, "SELECT count(*) FROM delivery") == 0
+    assert (await client.get("/v1/webhooks/deliveries")).json()["deliveries"] == []
+
+
 async def test_a_task_that_is_to_run_again_is_pending(client, connection):
     """Retried natively, in one more run: what it was before is not told of it any more."""
     task = await make(client)
@@ -154,6 +190,14 @@ async def test_retries_are_one_less_than_attempts(client, connection):
     await make(client)
     found = "SELECT array_agg(payload ->> 'max_attempts' ORDER BY id) FROM parent"
     assert await factories.scalar(connection, found) == ["1", None]
+
+
+def test_a_queue_of_which_nothing_is_said_tries_four_times(tmp_path):
+    """3 retries, each call 30 s: of one that is configured, and of the one of all others."""
+    path = tmp_path / "parallax.toml"
+    path.write_text("[queues.emails]")
+    for queue in configuration.load(path).surfaces.values():
+        assert (queue.attempts, queue.timeout_seconds, queue.rate) == (4, 30.0, None)
 
 
 async def test_a_payload_is_any_json(client):
@@ -218,6 +262,21 @@ async def test_tasks_are_listed_newest_first(client, connection):
     assert part["pagination"] == {"total": 6, "limit": 2, "offset": 1, "hasMore": True}
     assert (await listed(client, "?limit=2&offset=4"))["pagination"]["hasMore"] is False
     assert (await listed(client, "?offset=9"))["tasks"] == []
+
+
+SOME = """
+INSERT INTO parent (id, key_id, state, priority, lanes, total, payload, queue)
+SELECT gen_random_uuid(), key_id, 'completed', 5, lanes, 1, payload, queue
+FROM (SELECT * FROM parent LIMIT 1) AS one, generate_series(1, %s)
+"""
+
+
+async def test_a_total_is_exact_to_ten_thousand(client, connection):
+    """And no more beyond."""
+    await make(client)
+    for more, total in ((9_998, 9_999), (1, 10_000), (1, 10_000)):
+        await connection.execute(SOME, [more])
+        assert (await listed(client, "?limit=1"))["pagination"]["total"] == total
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from admission import keys
 from orchestrator.domain import ids
 from orchestrator.fanout import fan_out
-from orchestrator.store import surfaces
+from orchestrator.store import steering, surfaces
 from tests import factories
 from tests.api import dialects
 from tests.waiting import eventually
@@ -118,7 +118,7 @@ async def test_a_task_that_is_to_run_again_is_queued(client, connection):
 
 @pytest.mark.parametrize("started", [False, True])
 async def test_a_task_canceled_natively_has_failed(client, connection, started):
-    """With CANCELED, whether it waited or ran; one past a deadline with EXPIRED."""
+    """With CANCELED, whether it waited or was ready."""
     task = await make(client)
     if started:
         await fan_out(connection)
@@ -127,6 +127,19 @@ async def test_a_task_canceled_natively_has_failed(client, connection, started):
     assert ended["task"]["status"] == "FAILED"
     assert ended["response"]["error"]["code"] == "CANCELED"
     assert ended["credits"]["creditsCharged"] == 0
+
+
+@pytest.mark.parametrize("started", [False, True])
+async def test_a_task_that_expired_has_failed(client, connection, started):
+    """With EXPIRED, and costs nothing."""
+    task = await make(client)
+    if started:
+        await fan_out(connection)
+    await connection.execute("UPDATE parent SET deadline_at = now() - interval '1 second'")
+    await steering.expire(connection)
+    ended = await read(client, task)
+    assert (ended["task"]["status"], ended["response"]["error"]["code"]) == ("FAILED", "EXPIRED")
+    assert ended["credits"] == {"creditsToCharge": 5, "creditsCharged": 0}
 
 
 async def test_a_task_cleared_is_gone_and_its_key_free(client, connection):
@@ -302,6 +315,37 @@ async def test_credits_are_told_and_lacked(issue, opened, registered, connection
 async def test_credits_without_end(client):
     """Are null."""
     assert (await client.get("/v1/credits")).json()["remaining"] is None
+
+
+async def test_what_is_left_is_the_same_natively(issue, opened, registered, connection):
+    """Credits and quotas, as `GET /v1/usage` has them, and what a preflight says binds."""
+    issued = await issue(quota_daily=9, quota_monthly=2)
+    await keys.set_credits(connection, issued.key, 12)
+    async with opened(issued.secret) as client:
+
+        async def binding(jobs):
+            body = {"jobs": jobs, "surfaces": ["chatgpt"]}
+            told = (await client.post("/v1/async/preflight", json=body)).json()
+            return told["admitted"], told["binding"], told["retryAfterSeconds"]
+
+        assert await binding(2) == (True, None, None)
+        assert await binding(3) == (False, "credits", None)
+        await make(client)
+        told = (await client.get("/v1/usage")).json()
+        left = (await client.get("/v1/credits")).json()["remaining"]
+        assert told["balance"] == {"plan": "self-hosted", "credits": left, "unlimited": False}
+        assert left == 7
+        quotas = told["quotas"]
+        assert list(quotas) == ["daily", "monthly"]
+        assert all(TIME.fullmatch(quota.pop("resetsAt")) for quota in quotas.values())
+        assert quotas == {"daily": {"limit": 9, "used": 1}, "monthly": {"limit": 2, "used": 1}}
+        await make(client)
+        await keys.set_credits(connection, issued.key, None)
+        admitted, limit, seconds = await binding(1)
+        assert (admitted, limit, seconds > 0) == (False, "quota", True)
+        answer = await client.post("/v1/async/task", json=TASK)
+        assert answer.json()["error"]["details"]["period"] == "monthly"
+        assert (await client.get("/v1/usage")).json()["balance"]["unlimited"] is True
 
 
 async def test_countries_are_those_of_the_surfaces(client):

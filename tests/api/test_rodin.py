@@ -2,6 +2,8 @@
 
 import pytest
 
+from orchestrator import settings
+from orchestrator.errors import ConfigError
 from orchestrator.fanout import fan_out
 from orchestrator.settings import Settings
 from orchestrator.store import surfaces
@@ -54,6 +56,23 @@ class TestOfTheKey:
         await client.post("/v1/search", json=one)
         told = (await client.get(PATH)).json()["rodin.mesh"]
         assert told == {"consumers": 1, "job_awaiting": 1, "job_running": 0}
+
+
+def test_whose_work_is_told_is_a_setting(monkeypatch):
+    """`PARALLAX_RODIN_SCOPE`: server, which is meant where nothing is said, or key."""
+    assert settings.load().rodin_scope == "server"
+    monkeypatch.setenv("PARALLAX_RODIN_SCOPE", "key")
+    assert settings.load().rodin_scope == "key"
+    monkeypatch.setenv("PARALLAX_RODIN_SCOPE", "mine")
+    with pytest.raises(ConfigError, match="PARALLAX_RODIN_SCOPE"):
+        settings.load()
+
+
+async def test_nothing_is_told_where_there_is_nothing(issue, opened):
+    """A bare object all the same."""
+    async with opened((await issue()).secret) as client:
+        answer = await client.get(PATH)
+    assert (answer.status_code, answer.json()) == (200, {})
 
 
 async def test_errors_are_of_its_shape(anonymous, client):
