@@ -13,21 +13,24 @@ from admission.durability import UNFLUSHED
 from admission.policy import Usage
 from admission.refusals import Taken
 
-LOCK = """
+BUDGET = """credits, quota_daily, quota_monthly,
+       CASE WHEN used_on >= today THEN used_day ELSE 0 END AS used_day,
+       CASE WHEN date_trunc('month', used_on) >= date_trunc('month', today)
+            THEN used_month ELSE 0 END AS used_month"""
+"""What `budget` reads, of a row with `today` beside it."""
+
+LOCK = f"""
 SELECT key_id, depth AS waiting, capacity, detached, sync_limit, promised, sync_promised,
        clock AS now,
        drain_rate(drained, drained_at, drained_from, clock) AS drain_per_second,
-       credits, quota_daily, quota_monthly,
-       CASE WHEN used_on >= today THEN used_day ELSE 0 END AS used_day,
-       CASE WHEN date_trunc('month', used_on) >= date_trunc('month', today)
-            THEN used_month ELSE 0 END AS used_month
+       {BUDGET}
 FROM usage,
      (SELECT extract(epoch FROM now)::float8 AS clock, (now AT TIME ZONE 'UTC')::date AS today
       FROM clock_timestamp() AS now) AS at
 WHERE key_id = ANY(%(keys)s)
 ORDER BY key_id
 FOR NO KEY UPDATE OF usage
-"""
+"""  # noqa: S608 - of this file
 
 # Under the lock, in a statement of its own: a caller admitted and a reservation made while the lock
 # was waited for are seen by a new snapshot only. A reservation's end is held against the clock as
@@ -99,20 +102,17 @@ async def promise(
     )
 
 
-READ = """
+READ = f"""
 SELECT depth AS waiting, capacity, detached, sync_limit, promised, sync_promised, clock AS now,
        drain_rate(drained, drained_at, drained_from, clock) AS drain_per_second,
-       credits, quota_daily, quota_monthly,
-       CASE WHEN used_on >= today THEN used_day ELSE 0 END AS used_day,
-       CASE WHEN date_trunc('month', used_on) >= date_trunc('month', today)
-            THEN used_month ELSE 0 END AS used_month,
+       {BUDGET},
        (SELECT count(*)::int FROM sync_wait w WHERE w.key_id = usage.key_id) AS callers,
        (SELECT json_object_agg(id, places) FROM reservation r
         WHERE r.key_id = usage.key_id AND places > 0 AND expires_at > now()) AS reservations
 FROM usage, (SELECT extract(epoch FROM now())::float8 AS clock,
                     (now() AT TIME ZONE 'UTC')::date AS today) AS at
 WHERE key_id = %(key)s
-"""
+"""  # noqa: S608 - of this file
 
 
 async def read(connection: AsyncConnection, key_id: int) -> Usage | None:

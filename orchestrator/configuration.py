@@ -157,6 +157,8 @@ def _read(
         unset = {keys for keys, _ in faults}
         found = [(_keys(fault["loc"]), _reason(fault)) for fault in error.errors()]
         faults += [fault for fault in found if fault[0] not in unset]
+    else:
+        faults += read.faults()
     if read is None or faults:
         faults.sort(key=lambda fault: line_of(text, fault[0]))
         raise ConfigError("\n".join(_place(path, text, *fault) for fault in faults))

@@ -155,10 +155,20 @@ class Document(Table):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        """Something can be asked, and what tasks are mapped to is there."""
+        """Something can be asked."""
         if not self.surfaces and not self.queues:
             raise ValueError("no surface is configured, and no queue: begin with [surfaces.<name>]")
-        if unknown := set(self.cloro.tasks.values()) - self.surfaces.keys():
-            named = ", ".join(sorted(unknown))
-            raise ValueError(f"cloro.tasks names surfaces that are not configured: {named}")
         return self
+
+    def faults(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """What its tables say of each other that cannot be so: the keys, and why."""
+        for kind, surface in self.cloro.tasks.items():
+            if surface not in self.surfaces:
+                yield ("cloro", "tasks", kind), f"no surface {surface} is configured"
+        taken: dict[str, str] = {}
+        for name, table in self.surfaces.items():
+            called = table.rodin_name or name
+            if called in taken:
+                reason = f"Rodin's clients know {taken[called]} by that name; give one another"
+                yield ("surfaces", name, "rodin_name"), reason
+            taken.setdefault(called, name)

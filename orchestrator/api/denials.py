@@ -161,10 +161,18 @@ _REFUSED = {
 }
 
 
+_TOO_MANY = (
+    "The admission queue of this API key has room for {limit} in all, and this is {requested}: ask"
+    " for fewer at once."
+)
+"""Of what no waiting helps; the number of seconds is told all the same, as every 429 has one."""
+
+
 def refused(refusal: Refusal) -> Problem:
     """An admission that was refused, with the numbers a client can wait by."""
     code, words = _REFUSED[refusal.code]
-    said = words.format(limit=refusal.limit, current=refusal.current)
+    never = code == Code.QUEUE_CAPACITY_EXCEEDED and refusal.requested > refusal.limit
+    words = _TOO_MANY if never else f"{words} Retry in {{retry_after_seconds}} s."
     details = Watched(
         limit=refusal.limit,
         current=refusal.current,
@@ -174,7 +182,7 @@ def refused(refusal: Refusal) -> Problem:
     )
     return Problem(
         code,
-        f"{said} Retry in {refusal.retry_after_seconds} s.",
+        words.format_map(refusal._asdict()),
         details,
         (
             (b"retry-after", b"%d" % refusal.retry_after_seconds),

@@ -32,18 +32,11 @@ def parse(kind: type[Record], body: bytes, across: Across) -> Record | list[Faul
     decoded = bodies.decode(body)
     if isinstance(decoded, Fault):
         return [decoded]
-    return read_value(kind, decoded.value, across, before=decoded.faults)
-
-
-def read_value(
-    kind: type[Record], value: Any, across: Across, *, before: Iterable[Fault] = ()
-) -> Record | list[Fault]:
-    """The same of a decoded value; `before` are faults of its characters."""
-    if not isinstance(value, dict):
-        return [*before, Fault(path="", message=bodies.NO_OBJECT)]
-    faults = [*before, *across(value)]
+    if not isinstance(decoded.value, dict):
+        return [Fault(path="", message=bodies.NO_OBJECT)]
+    faults = [*decoded.faults, *across(decoded.value)]
     try:
-        record = kind.model_validate(value)
+        record = kind.model_validate(decoded.value)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         return [*faults, *(_said(kind, detail) for detail in found)]

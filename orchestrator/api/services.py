@@ -40,13 +40,13 @@ from orchestrator.watchers import Watchers
 from orchestrator.watching import Watching
 
 MOST_CONNECTIONS = 8
-EVERYBODY = 0
-"""Stands for no key; keys count from 1."""
 KEY_SECONDS = 2.0
 """How long a revoked secret may still open the door, and a changed limit go unseen here."""
 MOST_KEYS = 10_000
 CATALOGUE_SECONDS = 1.0
 LOAD_SECONDS = 1.0
+EVERYBODY = 0
+"""Whose load is everybody's; keys count from 1."""
 TAKEN_SECONDS = 1.0
 """How old the numbers beside a refused rate may be: many of those cost next to nothing."""
 HEARTBEAT_SECONDS = 15.0
@@ -81,7 +81,6 @@ class Services:
     catalogues: Cached[str, Catalogue] = field(
         default_factory=lambda: Cached(seconds=CATALOGUE_SECONDS, largest=1)
     )
-
     loads: Cached[int, Mapping[str, Load]] = field(
         default_factory=lambda: Cached(seconds=LOAD_SECONDS, largest=MOST_KEYS)
     )
@@ -97,7 +96,7 @@ class Services:
             async with self.pool.connection() as connection:
                 return await lanes.by_surface(connection, key_id=key_id)
 
-        return self.loads.peek(named) or await self.loads.get(named, read) or {}
+        return await self.loads.get(named, read) or {}
 
     async def rules(self) -> Rules:
         """What this server allows and assumes of a submission."""

@@ -68,7 +68,7 @@ async def _read(here: Services, question: Question, subject: Subject) -> Reply |
             found = shown(parent, rows)
             if isinstance(found, Problem):
                 return found
-        elif subject.waited and not question.mode.preferred and not here.waits.released:
+        elif subject.waited and not question.mode.preferred and not _told_later(here, question):
             problem = denials.timed_out(ids.text(job))
             return problem._replace(headers=(*problem.headers, *subject.headers))
         else:
@@ -78,6 +78,11 @@ async def _read(here: Services, question: Question, subject: Subject) -> Reply |
         return document(found, headers=(*headers, *question.applied))
     again: Header = (b"retry-after", b"%d" % retry_after(here.pace.seconds(key.id)))
     return document(found, status=202, headers=(*headers, again, *question.applied))
+
+
+def _told_later(here: Services, question: Question) -> bool:
+    """Whether it is this server that leaves, and its caller knows a job that goes on."""
+    return here.waits.released and question.shown is None
 
 
 def _unread(subject: Subject) -> Problem:
@@ -93,5 +98,5 @@ def _found(question: Question, parent: ParentRow, rows: list[ChildRow]) -> Wire:
     if len(envelopes) == 1:
         return cell_views.flat(envelopes[0]) if question.flat else envelopes[0]
     if question.flat:
-        return FlatResults(results=tuple(map(cell_views.flat, envelopes)), next_cursor=None)
+        return FlatResults(results=tuple(map(cell_views.flat, envelopes)))
     return SyncResult(job=views.job_read(parent, rows).job, children=envelopes)

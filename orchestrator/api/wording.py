@@ -1,5 +1,7 @@
 """What pydantic finds wrong with a submission, as a fault: its path, and what is allowed there."""
 
+from typing import Any
+
 from pydantic_core import ErrorDetails
 
 from orchestrator.api.problems import Fault
@@ -22,8 +24,13 @@ def said(detail: ErrorDetails, *, short: bool) -> Fault:
     return Fault(path=path, message=_message(detail, short=short))
 
 
-_OBJECTS = {"finish": "atLeast", "webhook": "url, and perhaps secret and events"}
-"""What an object by its name has to have."""
+_OBJECTS = {
+    "Finish": "atLeast",
+    "WebhookIn": "url, and perhaps secret and events",
+    "CloroPayload": "prompt, and perhaps country",
+    "CloroWebhookIn": "url",
+}
+"""What an object has to have, by its record; one that is not here is a region."""
 _WORDS = {
     "missing": "This field is required",
     "string_type": "Must be text",
@@ -52,8 +59,14 @@ def _message(detail: ErrorDetails, *, short: bool) -> str:
         inside = _INSIDE.get(str(place[0]), _REGION)
         allowed = inside if len(place) > 1 else f"query (or prompt), {own}, {_BOTH}"
         return f"Unknown field; allowed: {allowed}."
-    if kind == "model_type" and place[-1] in _OBJECTS:
-        return f"Must be an object with {_OBJECTS[str(place[-1])]}."
+    bounds = {name: _plainly(bound) for name, bound in detail.get("ctx", {}).items()}
+    if kind == "model_type" and bounds["class_name"] in _OBJECTS:
+        return f"Must be an object with {_OBJECTS[bounds['class_name']]}."
     known = _WORDS.get(kind)
-    words = known.format(**detail.get("ctx", {})) if known else detail["msg"]
+    words = known.format(**bounds) if known else detail["msg"]
     return f"The key: {words}." if place[-1] == "[key]" else f"{words}."
+
+
+def _plainly(bound: Any) -> Any:
+    """60 instead of 60.0."""
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound

@@ -181,10 +181,10 @@ class Results(Wire):
 
 
 class FlatResults(Wire):
-    """A page of flat results; `next_cursor` is null on the last."""
+    """Flat results: a page, `next_cursor` null on the last, or, without one, all there are."""
 
     results: tuple[FlatResult, ...]
-    next_cursor: str | None
+    next_cursor: str | UnsetType | None = UNSET
 
 
 class Accepted(Wire):

@@ -76,8 +76,8 @@ class Concurrency(Wire):
 class Headroom(Wire):
     """What would be admitted next, alone."""
 
-    sync: int
     asynchronous: int = msgspec.field(name="async")
+    sync: int
 
 
 class Snapshot(Wire):

@@ -51,7 +51,7 @@ class Told(NamedTuple):
 
 def shape(path: str, status: int) -> Shape:
     """The shape of the errors of a path, whether or not something is served there."""
-    bare = path.rstrip("/")
+    bare = re.sub("/+", "/", path).rstrip("/")
     if bare in SHARED:
         return SHARED_SHAPE
     if bare.startswith("/v1/async/") and not NATIVE_ASYNC.fullmatch(bare):
@@ -137,6 +137,9 @@ SERVED = (
     Path("GET", "/api/v2/queue_status_check", "rodin"),
 )
 UNKNOWN = (
+    ("/v1//async//nothing", "cloro"),
+    ("/v1///tasks/x/y", "asyncqueue"),
+    ("/api//v2/nothing", "rodin"),
     ("/v1/nothing", "native"),
     ("/v1/async", "native"),
     ("/v1/async/reservations/x/y", "native"),

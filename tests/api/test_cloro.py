@@ -283,6 +283,32 @@ async def test_a_batch_finds_room_for_all_or_none(issue, opened, registered):
         assert fits.json()["summary"] == {"total": 4, "succeeded": 2, "failed": 2}
 
 
+async def test_a_batch_for_which_no_queue_is_long_enough_is_told_so(issue, opened, registered):
+    """Still a 429, as any that finds no room; what helps is to send fewer, and not to wait."""
+    async with opened((await issue(queue_capacity=1)).secret) as client:
+        answer = await client.post("/v1/async/task/batch", json=[TASK] * 2)
+    assert answer.status_code == 429
+    assert answer.json()["error"]["message"] == (
+        "The admission queue of this API key has room for 1 in all, and this is 2: ask for fewer"
+        " at once."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"payload": 5}, "Must be an object with prompt, and perhaps country."),
+        ({"webhook": 5}, "Must be an object with url."),
+    ],
+)
+async def test_what_an_object_has_to_have_is_said(client, changed, said):
+    """In the words of the field that is wrong."""
+    answer = await client.post("/v1/async/task", json=TASK | changed)
+    assert answer.status_code == 400
+    (fault,) = answer.json()["error"]["details"]
+    assert fault == {"field": next(iter(changed)), "message": said}
+
+
 async def test_a_full_queue_is_a_429_of_its_own_words(issue, opened, registered):
     """With the headers of every 429."""
     async with opened((await issue(queue_capacity=0)).secret) as client:

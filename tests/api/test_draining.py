@@ -167,6 +167,21 @@ async def test_who_waits_without_a_preference_is_told_where_the_answer_will_be(
     assert said.getheader("Connection") == "close"
 
 
+async def test_whose_monitor_is_cut_off_is_told_that_its_job_goes_on(database, secret, connection):
+    """In cloro's words, with where to read it: sent again it would be made twice."""
+    with serving(database, drain_seconds=2) as served:
+        call = Call(served, secret, "/v1/monitor/chatgpt", '{"prompt": "shoes"}')
+        await eventually(lambda: waits(connection))
+        served.leave()
+        said = call.said()
+        assert served.ended() == 0
+    error = json.loads(said.text)["error"]
+    assert (said.status, error["code"]) == (500, "INTERNAL_SERVER_ERROR")
+    assert said.getheader("Location") == f"/v1/jobs/{error['details']['jobId']}"
+    assert "its job goes on" in error["message"]
+    assert await factories.scalar(connection, "SELECT count(*) FROM parent") == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_does_not_wait_and_loses_nothing(
     database, secret, connection, number

@@ -82,6 +82,9 @@ async def test_beyond_the_rate_is_a_429(asked, registered, issue, opened):
     details = watched(answer, asked.system, limit=1, current=1, requested=1, watch="requestRate")
     refused(answer, asked.system, 429, "RATE_LIMIT_EXCEEDED", details)
     assert answer.headers["X-RateLimit-Remaining"] == "0"
+    if asked.path.startswith("/v1/monitor"):
+        told = [answer.headers[f"X-Concurrency-{name}"] for name in ("Current", "Remaining")]
+        assert told == ["0", "8"]
 
 
 @each(SERVED)

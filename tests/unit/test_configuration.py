@@ -203,7 +203,15 @@ def test_a_missing_file_is_named(tmp_path):
         (f"[queues.{'q' * 35}]", f"1: queues.{'q' * 35}: a configured queue's name is"),
         ("[queues.a]\nslots = 2", "2: queues.a.slots: unknown key"),
         ("[queues.a]\n[cloro.tasks]\nBING = 'a'", "3: cloro.tasks.BING: Input should be"),
-        ("[queues.a]\n[cloro.tasks]\nGROK = 'a'", "1: cloro.tasks names surfaces that"),
+        ("[queues.a]\n[cloro.tasks]\nGROK = 'a'", "3: cloro.tasks.GROK: no surface a is"),
+        (
+            "[surfaces.a]\nadapter='x'\nrodin_name='b'\n[surfaces.b]\nadapter='x'",
+            "4: surfaces.b.rodin_name: Rodin's clients know a by that name",
+        ),
+        (
+            "[surfaces.a]\nadapter='x'\n[surfaces.b]\nadapter='x'\nrodin_name='a'",
+            "5: surfaces.b.rodin_name: Rodin's clients know a by that name",
+        ),
         ("[surfaces.a]\n", "1: surfaces.a.adapter: missing"),
         ("[surfaces.Big]\nadapter='x'", "1: surfaces.Big: a surface's name is a-z"),
         ("[surfaces.batch]\nadapter='x'", "1: surfaces.batch: reserved"),

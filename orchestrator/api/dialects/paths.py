@@ -19,6 +19,7 @@ HANDLERS: list[ControllerRouterHandler] = [
     *(every_task, one_task),
     rodin.queue_status_check,
 ]
+_SLASHES = re.compile("/+")
 _STYLES: tuple[tuple[re.Pattern[str], Style | None], ...] = (
     (re.compile("/v1/async/(status|queue)"), shared.STYLE),
     (re.compile("/v1/async/(preflight|status/stream|reservations/.*)", re.DOTALL), None),
@@ -27,15 +28,13 @@ _STYLES: tuple[tuple[re.Pattern[str], Style | None], ...] = (
     (re.compile("/api/v2(/.*)?", re.DOTALL), rodin.STYLE),
 )
 """The first pattern that a path matches says how it speaks; None is natively."""
-
-
 _FIRST = ("/v1/async", "/v1/monitor", "/v1/countries", "/v1/credits", "/v1/tasks", "/api/v2")
 """Most requests are of other paths, which are told apart sooner by this."""
 
 
 def style_of(path: str) -> Style | None:
     """How a path speaks, whether or not something is served there; None: natively."""
-    if not path.startswith(_FIRST):
+    bare = _SLASHES.sub("/", path).rstrip("/")  # as it is routed
+    if not bare.startswith(_FIRST):
         return None
-    bare = path.rstrip("/")
     return next((style for pattern, style in _STYLES if pattern.fullmatch(bare)), None)

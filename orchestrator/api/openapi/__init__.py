@@ -18,6 +18,7 @@ from orchestrator.api.capacity import Health, Surfaces
 from orchestrator.api.lanes import LimitRequest
 from orchestrator.api.openapi import (
     calls,
+    dialect_examples,
     dialects,
     errors,
     examples,
@@ -90,7 +91,7 @@ BODIES = (
     *(LimitRequest, ReplayRequest, WebhookSecretRequest),
     *dialects.BODIES,
 )
-SUBMISSIONS: Mapping[str, Any] = {**examples.SUBMISSIONS, **dialects.SUBMISSIONS}
+SUBMISSIONS: Mapping[str, Any] = {**examples.SUBMISSIONS, **dialect_examples.SUBMISSIONS}
 TAGS = {
     "native": "Parallax's own API.",
     "cloro": "For clients of cloro: tasks and monitors of one cell each.",
@@ -131,7 +132,7 @@ def document() -> dict[str, Any]:
                     **examples.documents(),
                     **operators.examples(),
                     **told.examples(),
-                    **dialects.examples(),
+                    **dialect_examples.examples(),
                     **calls.examples(),
                     **errors.examples(),
                 }.items()

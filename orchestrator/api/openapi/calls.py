@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from orchestrator.api.openapi import dialects
+from orchestrator.api.openapi import dialect_examples
 from orchestrator.domain.dialects.asyncqueue import QueueCall
 
 RECORDS = (QueueCall,)
@@ -72,7 +72,7 @@ def webhooks(reference: str) -> dict[str, Any]:
 
 def examples() -> dict[str, Any]:
     """An example of each body that is no answer, by its name."""
-    read = dialects.examples()["QueueTaskRead"]
+    read = dialect_examples.examples()["QueueTaskRead"]
     call = QueueCall(task_id=read["id"], queue="emails", payload={"to": "ann"}, attempt=1)
     return {"QueueCall": msgspec.to_builtins(call)}
 

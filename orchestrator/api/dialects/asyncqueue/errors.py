@@ -35,7 +35,7 @@ def said(problem: Problem) -> AsyncQueueErrorDocument:
 
 def _message(problem: Problem) -> str:
     faults = problem.details if isinstance(problem.details, list) else []
-    told = "; ".join(_said(fault) for fault in faults)
+    told = " ".join(_said(fault) for fault in faults)
     return told or problem.message
 
 

@@ -1,7 +1,7 @@
 """cloro's errors: its words, its shape, and the headers of each of its responses."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Literal, NamedTuple, cast
@@ -106,7 +106,18 @@ def refuse(problem: Problem, scope: Scope) -> Reply:
     """The problem as a response."""
     told = said(problem, batch=scope["path"].rstrip("/").endswith("/batch"))
     body = CloroErrorDocument(error=told.error)
-    return document(body, status=told.status, headers=problem.headers)
+    headers = problem.headers
+    if scope["path"].lstrip("/").startswith("v1/monitor"):
+        headers = (*headers, *_sync(dict(headers)))
+    return document(body, status=told.status, headers=headers)
+
+
+def _sync(told: Mapping[bytes, bytes]) -> Iterator[Header]:
+    """What a 429 tells of the sync budget natively, by the names of monitors."""
+    if b"x-concurrency-running" in told:
+        limit, running = int(told[b"x-concurrency-limit"]), int(told[b"x-concurrency-running"])
+        yield b"x-concurrency-current", b"%d" % running
+        yield b"x-concurrency-remaining", b"%d" % max(0, limit - running)
 
 
 def _details(details: Any, *, batch: bool) -> Any:

@@ -1,7 +1,6 @@
 """cloro's monitors: a task that is waited for in the call."""
 
 from contextlib import suppress
-from http import HTTPStatus
 from typing import Any, Literal
 
 from litestar import Request, post
@@ -13,6 +12,7 @@ from orchestrator.api import answering, bodies, problems, services
 from orchestrator.api.asking import Question
 from orchestrator.api.catalogue import Catalogue
 from orchestrator.api.codes import Code
+from orchestrator.api.denials import Outlived
 from orchestrator.api.dialects.cloro import requests
 from orchestrator.api.prefer import Mode
 from orchestrator.api.problems import Problem
@@ -23,6 +23,8 @@ from orchestrator.domain.dialects.cloro import CloroFailed, CloroResult
 from orchestrator.domain.envelope import Wire
 from orchestrator.domain.rows import ChildRow, ParentRow
 from orchestrator.patience import DATABASE_AWAY
+
+LATER = "The answer is not there yet; its job goes on. Read Location: sent again it is made twice."
 
 
 class CloroMonitored(Wire, kw_only=True):
@@ -43,8 +45,8 @@ async def monitor(request: Request[Any, Any, Any]) -> Reply:
         answer = question
     else:
         answer = await answering.answer(here, question, request.receive)
-    if isinstance(answer, Reply) and answer.status == HTTPStatus.ACCEPTED:
-        answer = problems.shutting_down()  # it leaves before the wait is over
+    if isinstance(answer, Problem) and isinstance(answer.details, Outlived):
+        answer = answer._replace(message=LATER)
     reply = problems.reply(answer, scope) if isinstance(answer, Problem) else answer
     told = {name for name, _ in reply.headers}
     beside = await _concurrency(here, scope["auth"].id)
