@@ -73,6 +73,12 @@ REVIVED = "test_a_fan_out_that_began_before_a_parent_was_canceled_does_not_reviv
 STORE = (ORDER, CLAIM_RACES, SETTLE_RACES, RACES)
 
 
+MIGRATE = """
+import sys
+from pathlib import Path
+from orchestrator.store import counters
+Path(sys.argv[1]).write_text(";".join(counters.FUNCTIONS))
+"""
 CERTAIN = "not every_promise and not does_not_deadlock"
 """What meets by chance is left out: a guard is held by a test that fails every time."""
 
@@ -112,6 +118,13 @@ def usage_last(function: str) -> Callable[[str], str]:
     return change
 
 
+def _migrate_to(tree: Path) -> None:
+    """Have the newest migration of the counters make those of this tree."""
+    versions = tree / "orchestrator/store/migrations/versions"
+    newest = max(versions.glob("*_counters.sql"))
+    subprocess.run([sys.executable, "-c", MIGRATE, newest], cwd=tree, check=True)
+
+
 def noticed(mutation: Mutation, url: str) -> str | None:
     """The first test that fails without the guard; None when all pass."""
     with tempfile.TemporaryDirectory(prefix="parallax-mutation-") as place:
@@ -124,6 +137,7 @@ def noticed(mutation: Mutation, url: str) -> str | None:
         shutil.copy(REPOSITORY / "pyproject.toml", tree)
         file = tree / mutation.file
         file.write_text(mutation.change(file.read_text()))
+        _migrate_to(tree)
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
         run = subprocess.run(
             [*command, "-p", "no:randomly", "-k", CERTAIN, "-m", "not slow", *mutation.tests],

@@ -186,3 +186,11 @@ def test_a_reservation_is_drawn_on_and_what_is_left_is_said():
     assert ask(door, plain(9, reservation=RESERVED), whole=True).reserved is None
     assert ask(door, plain(1, reservation=UUID(int=8))).reserved is None
     assert ask(door, plain(1)).reserved is None
+
+
+def test_who_waits_for_what_is_there_pays_nothing():
+    """It was paid when it came in; what comes beside it finds all that is free."""
+    door, _ = deciding(sync_limit=8, budget=Budget(5))
+    asked = [Item(Demand(KEY, callers=1, credits=5), 1), Item(Demand(KEY, credits=5), 2)]
+    answer = ask(door, asked, known=[Known("before", open=True, same=True)])
+    assert answer.decisions == [Repeated("before", waits=True), Stored()]
