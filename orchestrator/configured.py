@@ -15,12 +15,12 @@ from pydantic import (
     model_validator,
 )
 
+from orchestrator.domain import queues
 from orchestrator.domain.dialects.task_types import TaskType
 from orchestrator.durations import seconds
 from orchestrator.surfaces import per_second
 
 _SURFACE = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_QUEUE = re.compile(r"[a-z][a-z0-9_]{0,33}")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PROXIES = ("http", "socks4", "socks4a", "socks5", "socks5h")
 _LONGEST_TIMEOUT_SECONDS = 3600.0
@@ -33,13 +33,13 @@ def _surface_name(name: str) -> str:
         raise ValueError(
             "a surface's name is a-z, 0-9 and _, begins with a letter and has at most 40 characters"
         )
-    if name == "batch" or name.startswith("queue_"):
+    if name == "batch" or queues.is_queue(name):
         raise ValueError("reserved: a surface is not named `batch`, nor begins with `queue_`")
     return name
 
 
 def _queue_name(name: str) -> str:
-    if not _QUEUE.fullmatch(name):
+    if not queues.CONFIGURABLE.fullmatch(name):
         raise ValueError(
             "a configured queue's name is a-z, 0-9 and _, begins with a letter and has at most 34"
             " characters; every other queue runs on [queues.default]"

@@ -9,8 +9,8 @@ GLOBAL = "GLOBAL"
 """The country of every task: where it is called from is no matter of its own."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Of the queues that clients name; only some of them can be configured."""
+CONFIGURABLE = re.compile("[a-z][a-z0-9_]{0,33}")
 _PREFIX = "queue_"
-_CONFIGURABLE = re.compile(r"[a-z][a-z0-9_]{0,33}")
 
 
 def surface(name: str) -> str:
@@ -26,4 +26,4 @@ def is_queue(surface: str) -> bool:
 def serving(name: str, registered: Container[str]) -> str:
     """The surface that the tasks of this queue run on: its own, or the one of all others."""
     own = surface(name)
-    return own if _CONFIGURABLE.fullmatch(name) and own in registered else surface(DEFAULT)
+    return own if CONFIGURABLE.fullmatch(name) and own in registered else surface(DEFAULT)
