@@ -17,9 +17,8 @@ from orchestrator.domain.envelope import (
     Capture,
     Evidence,
     Method,
-    Provenance,
-    Seen,
     Warning,  # noqa: A004 - the contract's word
+    nowhere,
 )
 from orchestrator.domain.obstacles import Obstacles
 from orchestrator.domain.plan import Cell
@@ -161,9 +160,6 @@ def _capture(cell: Cell, child: ChildRow | None, surface: Serving | None) -> Cap
 
 def empty(cell: Cell, surface: Serving | None) -> Capture:
     """The capture of a cell that found nothing, or nothing yet."""
-    provenance = Provenance(
-        adapter=surface.adapter if surface else None,
-        method=surface.method if surface else None,
-        region=Seen(requested=cell.region.country),
-    )
+    adapter, method = (surface.adapter, surface.method) if surface else (None, None)
+    provenance = nowhere(adapter, method, cell.region.country)
     return Capture(answer=Answer(), evidence=Evidence(), provenance=provenance)

@@ -111,19 +111,33 @@ class Seen(Wire):
     effective: str | None = None
 
 
-class Provenance(Wire):
-    """Where a capture came from; before the end only adapter, method and requested region."""
+class Provenance(Wire, kw_only=True):
+    """Where a capture came from; of nothing found: adapter, method, requested region alone."""
 
     adapter: str | None
     method: Method | None
+    model: Model | None = Model()
+    web_search: WebSearch | None = WebSearch()
     region: Seen
-    model: Model = Model()
-    web_search: WebSearch = WebSearch()
     surface_present: bool | None = None
     captured_at: str | None = None
-    usage: TokenUsage = TokenUsage()
-    coalesced: bool = False
-    schema_version: str = SCHEMA_VERSION
+    usage: TokenUsage | None = TokenUsage()
+    coalesced: bool | None = False
+    schema_version: str | None = SCHEMA_VERSION
+
+
+def nowhere(adapter: str | None, method: Method | None, requested: str) -> Provenance:
+    """The provenance of nothing found, or nothing yet; whatever it does not name is null."""
+    return Provenance(
+        adapter=adapter,
+        method=method,
+        model=None,
+        web_search=None,
+        region=Seen(requested=requested),
+        usage=None,
+        coalesced=None,
+        schema_version=None,
+    )
 
 
 class Warning(Wire):  # noqa: A001 - the contract's word; never used as a built-in here

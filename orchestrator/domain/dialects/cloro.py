@@ -160,7 +160,7 @@ def result(parent: ParentRow, child: ChildRow, surface: Serving | None) -> Cloro
         text=found.answer.text,
         markdown=found.answer.markdown,
         sources=tuple(map(_source, found.evidence.sources)),
-        model=model.observed_label or model.provider_id,
+        model=(model.observed_label or model.provider_id) if model else None,
         search_queries=found.evidence.fan_out.queries,
     )
 
