@@ -139,8 +139,7 @@ async def queue(here: Services, question: Question) -> Reply | Problem:
             return _accepted(question, job, ParentState.QUEUED, *left)
         case Replayed(job, state):
             return _accepted(question, job, state, REPLAYED, *left)
-    problem = denials.denied(outcome)
-    return problem._replace(headers=(*problem.headers, *left))
+    return denials.denied(outcome).beside(*left)
 
 
 def remaining(taken: Outcomes) -> tuple[Header, ...]:

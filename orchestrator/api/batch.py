@@ -58,8 +58,7 @@ async def _take(scope: Scope, batch: Batch) -> Reply | Problem:
     taken = await _submit(scope, batch, asked) if asked else Outcomes(())
     left = asking.remaining(taken)
     if taken.none is not None:
-        problem = _none(taken.none)
-        return problem._replace(headers=(*problem.headers, *left))
+        return _none(taken.none).beside(*left)
     met = list(_met(batch.items, taken.each))
     answer = BatchAnswer(items=tuple(_told(met, scope)))
     return document(answer, headers=(*_headers(met), *left))

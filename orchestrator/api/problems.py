@@ -25,6 +25,10 @@ class Problem(NamedTuple):
     details: Any = None
     headers: tuple[Header, ...] = ()
 
+    def beside(self, *headers: Header) -> "Problem":
+        """The same with these headers too."""
+        return self._replace(headers=(*self.headers, *headers))
+
 
 class Fault(Wire):
     """One thing wrong with a request, and where: `regions[2].country`."""

@@ -69,8 +69,7 @@ async def _read(here: Services, question: Question, subject: Subject) -> Reply |
             if isinstance(found, Problem):
                 return found
         elif subject.waited and not question.mode.preferred and not _told_later(here, question):
-            problem = denials.timed_out(ids.text(job))
-            return problem._replace(headers=(*problem.headers, *subject.headers))
+            return denials.timed_out(ids.text(job)).beside(*subject.headers)
         else:
             found = await reading.of(connection, parent)
     headers = (subject.where, *subject.headers)
@@ -87,8 +86,7 @@ def _told_later(here: Services, question: Question) -> bool:
 
 def _unread(subject: Subject) -> Problem:
     """The job is stored and goes on; nobody can say more of it now."""
-    problem = denials.unread(ids.text(subject.job))
-    return problem._replace(headers=(*problem.headers, subject.where, *subject.headers))
+    return denials.unread(ids.text(subject.job)).beside(subject.where, *subject.headers)
 
 
 def _found(question: Question, parent: ParentRow, rows: list[ChildRow]) -> Wire:

@@ -360,3 +360,18 @@ async def test_no_worker_has_come_yet(issue, opened):
         answer = await client.post("/v1/tasks", json=TASK)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
     assert "Retry-After" in answer.headers
+
+
+async def test_a_task_draws_on_a_reservation(registered, issue, opened):
+    """Its place is held for whoever names it; sent again under its key it takes no other."""
+    async with opened((await issue(queue_capacity=1)).secret) as client:
+        held = await client.post(
+            "/v1/async/preflight",
+            json={"jobs": 1, "surfaces": ["chatgpt"], "reserveSeconds": 60},
+        )
+        named = {"X-Reservation": held.json()["reservation"]["id"], "Idempotency-Key": "k"}
+        assert (await client.post("/v1/tasks", json=TASK)).status_code == 429
+        made = await client.post("/v1/tasks", json=TASK, headers=named)
+        assert (made.status_code, made.headers["X-Reservation-Remaining"]) == (201, "0")
+        again = await client.post("/v1/tasks", json=TASK, headers=named)
+        assert (again.status_code, again.json()["id"]) == (201, made.json()["id"])

@@ -485,3 +485,24 @@ async def test_whether_its_end_was_told(client, connection):
     assert TIME.fullmatch(after["deliveredAt"])
     listed = (await client.get("/v1/webhooks/deliveries")).json()["deliveries"]
     assert [one["type"] for one in listed] == ["parent.completed"]
+
+
+async def test_tasks_draw_on_a_reservation(registered, issue, opened):
+    """Of a queue held in full: one task, then a batch, then neither, each told what is left."""
+    headers = {}
+    async with opened((await issue(queue_capacity=3)).secret) as client:
+
+        async def sent(path, body):
+            answer = await client.post(path, json=body, headers=headers)
+            return answer.status_code, answer.headers.get("X-Reservation-Remaining")
+
+        held = await client.post(
+            "/v1/async/preflight",
+            json={"jobs": 3, "surfaces": ["chatgpt"], "reserveSeconds": 60},
+        )
+        assert await sent("/v1/async/task", TASK) == (429, None)
+        headers["X-Reservation"] = held.json()["reservation"]["id"]
+        assert await sent("/v1/async/task", TASK) == (200, "2")
+        assert await sent("/v1/async/task/batch", [TASK] * 3) == (429, "2")
+        assert await sent("/v1/async/task/batch", [TASK] * 2) == (200, "0")
+        assert await sent("/v1/async/task", TASK) == (429, None)

@@ -52,6 +52,7 @@ _REFUSED = (
     *(Code.INSUFFICIENT_CREDITS, Code.QUOTA_EXCEEDED),
 )
 _UUID = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+_LEFT = ("X-Reservation-Remaining",)
 _PROVIDERS = [kind.lower() for kind in TASK_TYPES]
 
 PARAMETERS = {
@@ -96,8 +97,9 @@ _CLORO = (
         "/v1/async/task",
         "Make a task",
         "Tasks",
-        {200: Answer("It is stored", {JSON: ("CloroCreated",)})},
+        {200: Answer("It is stored", {JSON: ("CloroCreated",)}, sometimes=_LEFT)},
         (*_REFUSED, Code.IDEMPOTENCY_CONFLICT, Code.QUEUE_CAPACITY_EXCEEDED, *KEYED),
+        parameters=("X-Reservation",),
         body="CloroTaskRequest",
         system="cloro",
     ),
@@ -107,11 +109,16 @@ _CLORO = (
         "/v1/async/task/batch",
         "Make up to 500 tasks: room for all or none, then each by itself",
         "Tasks",
-        {200: Answer("What became of each, in order", {JSON: ("CloroBatchAnswer",)})},
+        {
+            200: Answer(
+                "What became of each, in order", {JSON: ("CloroBatchAnswer",)}, sometimes=_LEFT
+            )
+        },
         (
             *(Code.VALIDATION_FAILED, Code.PAYLOAD_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE),
             *(Code.QUEUE_CAPACITY_EXCEEDED, *KEYED),
         ),
+        parameters=("X-Reservation",),
         body="CloroBatchRequest",
         system="cloro",
     ),
@@ -178,9 +185,15 @@ _ASYNCQUEUE = (
         "/v1/tasks",
         "Have a URL called",
         "Tasks",
-        {201: Answer("It is stored", {JSON: ("QueueTask",)}, sometimes=("Idempotent-Replayed",))},
+        {
+            201: Answer(
+                "It is stored",
+                {JSON: ("QueueTask",)},
+                sometimes=("Idempotent-Replayed", *_LEFT),
+            )
+        },
         (*_REFUSED, Code.IDEMPOTENCY_CONFLICT, Code.QUEUE_CAPACITY_EXCEEDED, *KEYED),
-        parameters=("taskKey",),
+        parameters=("taskKey", "X-Reservation"),
         body="QueueTaskRequest",
         system="AsyncQueue",
     ),

@@ -9,7 +9,7 @@ from orchestrator import submission
 from orchestrator.api import asking, bodies, denials, problems, queries, services
 from orchestrator.api.dialects.asyncqueue import requests
 from orchestrator.api.problems import Fault, Problem
-from orchestrator.api.replies import NOTHING, Reply, document
+from orchestrator.api.replies import NOTHING, Header, Reply, document
 from orchestrator.api.services import Services
 from orchestrator.domain.dialects import asyncqueue
 from orchestrator.domain.dialects.asyncqueue import QueuePagination, QueueTasks
@@ -52,13 +52,18 @@ async def _create(request: AnyRequest) -> Reply | Problem:
     if isinstance(plan, Problem):
         return plan
     made = submission.new(plan, idempotency_key=name)
-    outcome = await here.submitter.submit(key, made, existing.surfaces)
+    taken = await here.submitter.submit_all(
+        key, [made], existing.surfaces, reservation=queries.reservation(scope)
+    )
+    (outcome,), left = taken.each, asking.remaining(taken)
     if not isinstance(outcome, Accepted | Replayed):
-        return denials.denied(outcome)
-    return await _made(here, key.id, outcome)
+        return denials.denied(outcome).beside(*left)
+    return await _made(here, key.id, outcome, left)
 
 
-async def _made(here: Services, key_id: int, outcome: Accepted | Replayed) -> Reply | Problem:
+async def _made(
+    here: Services, key_id: int, outcome: Accepted | Replayed, left: tuple[Header, ...]
+) -> Reply | Problem:
     """The task: as it was made, or, sent again, as it is."""
     async with here.reading() as connection:
         row = await parents.read(connection, key_id=key_id, parent=outcome.parent)
@@ -66,8 +71,8 @@ async def _made(here: Services, key_id: int, outcome: Accepted | Replayed) -> Re
     if row is None:
         return problems.task_not_found()  # deleted meanwhile
     if isinstance(outcome, Accepted):
-        return document(asyncqueue.created(row), status=201)
-    return document(asyncqueue.task(row, child), status=201, headers=(asking.REPLAYED,))
+        return document(asyncqueue.created(row), status=201, headers=left)
+    return document(asyncqueue.task(row, child), status=201, headers=(asking.REPLAYED, *left))
 
 
 async def _list(scope: Scope) -> Reply | Problem:

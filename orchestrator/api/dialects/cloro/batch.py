@@ -9,7 +9,7 @@ from litestar import Request, post
 from litestar.types import Receive, Scope
 
 from orchestrator import submission
-from orchestrator.api import bodies, denials, problems, services
+from orchestrator.api import asking, bodies, denials, problems, queries, services
 from orchestrator.api.batching import AT_A_TIME, LARGEST_BYTES, MOST_ITEMS
 from orchestrator.api.dialects.cloro import errors, requests, tasks
 from orchestrator.api.dialects.cloro.errors import CloroError
@@ -90,15 +90,18 @@ async def _create(scope: Scope, raw: Sequence[msgspec.Raw]) -> Reply | Problem:
     taken = Outcomes(())
     if asked:
         made = [submission.new(one.plan, idempotency_key=one.idempotency_key) for one in asked]
-        taken = await here.submitter.submit_all(key, made, existing.surfaces, roomy=True)
+        taken = await here.submitter.submit_all(
+            key, made, existing.surfaces, roomy=True, reservation=queries.reservation(scope)
+        )
+    left = asking.remaining(taken)
     if taken.none is not None:
-        return denials.denied(taken.none)  # type: ignore[arg-type]  # mypy: nothing is stored whole
+        return denials.denied(taken.none).beside(*left)  # type: ignore[arg-type]  # mypy: nothing is stored whole
     met = list(_met(read, taken.each))
     rows = await _rows(here, met)
     results = tuple(_told(index, one, rows) for index, one in enumerate(met))
     succeeded = sum(one.success for one in results)
     summary = CloroSummary(total=len(met), succeeded=succeeded, failed=len(met) - succeeded)
-    return document(CloroBatchAnswer(summary=summary, results=results))
+    return document(CloroBatchAnswer(summary=summary, results=results), headers=left)
 
 
 async def _read(here: Services, raw: Sequence[msgspec.Raw]) -> list[Asked | Problem]:

@@ -3,17 +3,16 @@
 from typing import Any
 
 from litestar import Request, get, post
+from litestar.types import Scope
 
-from admission.keys import Key
 from orchestrator import submission
-from orchestrator.api import bodies, denials, problems, services
+from orchestrator.api import asking, bodies, denials, problems, queries, services
 from orchestrator.api.codes import Code
 from orchestrator.api.dialects.cloro import requests
 from orchestrator.api.dialects.cloro.errors import CloroTaken
 from orchestrator.api.dialects.cloro.requests import Asked
 from orchestrator.api.problems import Problem
 from orchestrator.api.replies import Reply, document
-from orchestrator.api.services import Services
 from orchestrator.domain.dialects import cloro
 from orchestrator.domain.dialects.cloro import Told
 from orchestrator.domain.ids import EventId
@@ -29,26 +28,26 @@ async def create_task(request: AnyRequest) -> Reply:
     """`POST /v1/async/task`: 200 when it is stored."""
     scope = request.scope
     body = await bodies.read(scope, request.receive)
-    answer = (
-        body
-        if isinstance(body, Problem)
-        else await _create(services.of(scope), scope["auth"], body)
-    )
+    answer = body if isinstance(body, Problem) else await _create(scope, body)
     return problems.reply(answer, scope) if isinstance(answer, Problem) else answer
 
 
-async def _create(here: Services, key: Key, body: bytes) -> Reply | Problem:
+async def _create(scope: Scope, body: bytes) -> Reply | Problem:
+    here, key = services.of(scope), scope["auth"]
     existing = await here.catalogue()
     asked = requests.task(body, await here.rules(), existing)
     if isinstance(asked, Problem):
         return asked
     made = submission.new(asked.plan, idempotency_key=asked.idempotency_key)
-    outcome = await here.submitter.submit(key, made, existing.surfaces)
+    taken = await here.submitter.submit_all(
+        key, [made], existing.surfaces, reservation=queries.reservation(scope)
+    )
+    (outcome,), left = taken.each, asking.remaining(taken)
     if not isinstance(outcome, Accepted):
-        return denied(asked, outcome)
+        return denied(asked, outcome).beside(*left)
     async with here.pool.connection() as connection:
         row = await parents.read(connection, key_id=key.id, parent=outcome.parent)
-    return problems.job_not_found() if row is None else document(cloro.created(row))
+    return problems.job_not_found() if row is None else document(cloro.created(row), headers=left)
 
 
 def denied(asked: Asked, met: Outcome) -> Problem:
