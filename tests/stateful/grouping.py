@@ -103,16 +103,19 @@ class Grouping(Steering):
         self.world.execute(DUE)
         while self.world.run(self.world.act()):
             self.world.execute(NOT_DUE)
+        ended: list[UUID] = []
         for kinds in (("cancel", "retry"), ("cancel",)):
             tried = [action for action in self.actions if action.kind in kinds]
-            over = [action.id for action in tried if self.carried_out(action)]
+            over = [action.id for action in tried if self.carried_out(action, ended)]
             self.actions = [action for action in self.actions if action.id not in over]
+        self.end(ended)  # once all is said that was done: callers may have been answered long ago
         left = {row[0] for row in self.bare(looking.rows, UNFINISHED)}
         assert left == {action.id for action in self.actions}
 
-    def carried_out(self, action: Action) -> bool:
+    def carried_out(self, action: Action, ended: list[UUID]) -> bool:
+        """Whether it is done for good; what ends by it is added to `ended`."""
         if action.kind == "cancel":
-            return self.cancel_some(action)
+            return self.cancel_some(action, ended)
         for parent in action.over(self.rows.parents):
             key, todo = self.owner(parent), self.rows.retryable(parent, action.statuses)
             if isinstance(todo, list) and not self.admits(key, self.rows.cost(parent, todo)):
@@ -126,12 +129,12 @@ class Grouping(Steering):
         """Whether there is a place for one more job, and so many credits."""
         return not self.rows.short(key.id, cost) and not self.rows.full(key.id, key.limits)
 
-    def cancel_some(self, action: Action) -> bool:
+    def cancel_some(self, action: Action, ended: list[UUID]) -> bool:
         """Those that wait, or then those that work, which may free credits; whether that is all."""
         live = [parent for parent in self.rows.live() if parent in action.runs]
         parents, working = self.rows.parents, action.working
         some = [parent for parent in live if parents[parent].state.waiting != working]
-        self.end(self.rows.stop(some, "canceled", asked=True))
+        ended += self.rows.stop(some, "canceled", asked=True)
         action.working = True
         return working
 
