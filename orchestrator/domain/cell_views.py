@@ -17,8 +17,10 @@ from orchestrator.domain.envelope import (
     Capture,
     Evidence,
     Method,
+    Provenance,
+    Seen,
     Warning,  # noqa: A004 - the contract's word
-    nowhere,
+    pending,
 )
 from orchestrator.domain.obstacles import Obstacles
 from orchestrator.domain.plan import Cell
@@ -72,7 +74,7 @@ def _envelope(
     surface: Serving | None,
     obstacles: Obstacles | None,
 ) -> Envelope:
-    capture = _capture(cell, child, surface)
+    capture = _capture(parent, cell, child, surface)
     return Envelope(
         job=child_job(parent, cell, child, capture.warnings, obstacles),
         provenance=capture.provenance,
@@ -151,15 +153,22 @@ def child_job(
     )
 
 
-def _capture(cell: Cell, child: ChildRow | None, surface: Serving | None) -> Capture:
+def _capture(
+    parent: ParentRow, cell: Cell, child: ChildRow | None, surface: Serving | None
+) -> Capture:
     """What was found, if anything was."""
     if child is not None and child.capture is not None:
         return _captures.decode(child.capture)
-    return empty(cell, surface)
+    return empty(cell, surface, ended=(child or parent).state.ended)
 
 
-def empty(cell: Cell, surface: Serving | None) -> Capture:
+def empty(cell: Cell, surface: Serving | None, *, ended: bool) -> Capture:
     """The capture of a cell that found nothing, or nothing yet."""
     adapter, method = (surface.adapter, surface.method) if surface else (None, None)
-    provenance = nowhere(adapter, method, cell.region.country)
+    region = Seen(requested=cell.region.country)
+    provenance = (
+        Provenance(adapter=adapter, method=method, region=region)
+        if ended
+        else pending(adapter, method, region)
+    )
     return Capture(answer=Answer(), evidence=Evidence(), provenance=provenance)

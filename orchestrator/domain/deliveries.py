@@ -156,7 +156,7 @@ def _result(
     parent: ParentRow, cell: Cell, child: ChildRow, surface: Serving | None
 ) -> ToldEnvelope:
     if child.capture is None:
-        empty = cell_views.empty(cell, surface)
+        empty = cell_views.empty(cell, surface, ended=True)
         job = cell_views.child_job(parent, cell, child, ())
         return ToldEnvelope(
             job=job, provenance=empty.provenance, answer=empty.answer, evidence=empty.evidence

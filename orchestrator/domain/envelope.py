@@ -112,7 +112,7 @@ class Seen(Wire):
 
 
 class Provenance(Wire, kw_only=True):
-    """Where a capture came from; of nothing found: adapter, method, requested region alone."""
+    """Where a capture came from; before the end adapter, method and requested region alone."""
 
     adapter: str | None
     method: Method | None
@@ -126,14 +126,14 @@ class Provenance(Wire, kw_only=True):
     schema_version: str | None = SCHEMA_VERSION
 
 
-def nowhere(adapter: str | None, method: Method | None, requested: str) -> Provenance:
-    """The provenance of nothing found, or nothing yet; whatever it does not name is null."""
+def pending(adapter: str | None, method: Method | None, region: Seen) -> Provenance:
+    """The provenance of what has not ended: whatever it does not name is null."""
     return Provenance(
         adapter=adapter,
         method=method,
         model=None,
         web_search=None,
-        region=Seen(requested=requested),
+        region=region,
         usage=None,
         coalesced=None,
         schema_version=None,

@@ -188,6 +188,24 @@ def test_the_envelope_of_a_waiting_cell_has_every_field():
 
 
 @pytest.mark.parametrize("state", list(ChildState))
+def test_provenance_is_null_until_the_end_and_whole_from_then_on(state):
+    """Who reads of a model, a search, tokens and the version finds them in every ended cell."""
+    seen = envelope(child(state))["provenance"]
+    whole = wire(Provenance(adapter="http", method="http", region=Seen(requested="US")))
+    if state.ended:
+        assert seen == whole
+    else:
+        kept = ("adapter", "method", "region")
+        assert seen == {name: whole[name] if name in kept else None for name in whole}
+
+
+@pytest.mark.parametrize("state", [ParentState.CANCELED, ParentState.EXPIRED])
+def test_a_cell_that_ended_in_the_queue_has_a_whole_provenance(state):
+    """Though it never had a row."""
+    assert envelope(None, parent(state))["provenance"]["schemaVersion"] == "1.0"
+
+
+@pytest.mark.parametrize("state", list(ChildState))
 def test_the_envelope_has_the_same_fields_in_every_state(state):
     """Whatever a child's state, no field comes or goes."""
     row = child(state, attempt=1, started_at=NOW, claimed_at=NOW, run_at=LATER)

@@ -47,7 +47,9 @@ async def _create(scope: Scope, body: bytes) -> Reply | Problem:
         return denied(asked, outcome).beside(*left)
     async with here.pool.connection() as connection:
         row = await parents.read(connection, key_id=key.id, parent=outcome.parent)
-    return problems.job_not_found() if row is None else document(cloro.created(row), headers=left)
+    if row is None:
+        return problems.task_not_found()  # cleared meanwhile
+    return document(cloro.created(row), headers=left)
 
 
 def denied(asked: Asked, met: Outcome) -> Problem:
