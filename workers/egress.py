@@ -8,7 +8,8 @@ aiohttp's own proxies speak plain HTTP.
 import asyncio
 import re
 import ssl
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
@@ -20,18 +21,25 @@ from orchestrator.surfaces import Discreet, RegionConfig
 from workers.decoding import ACCEPT_ENCODING, decoder
 from workers.egress_errors import EXPECTED, refused, translated
 from workers.errors import SurfaceError
+from workers.guard import Guard
 
 MAX_REDIRECTS = 5
 MAX_BYTES = 8 * 1024 * 1024
 _KEEP_ALIVE_SECONDS = 15.0
+_EXPLAINED_BYTES = 16 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SENT_ANYWHERE = frozenset({"accept", "accept-language", "user-agent"})
-_SENT_ALWAYS = {"User-Agent": "parallax-orchestrator", "Accept-Encoding": ACCEPT_ENCODING}
+USER_AGENT = "parallax-orchestrator"
+_SENT_ALWAYS = {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPT_ENCODING}
 _SOCKS_BY_NAME = re.compile(r"^(socks[45])[ah]:")
 
 
 class Call(Discreet, frozen=True, kw_only=True):
-    """One HTTP call: header names in lower case, the URL percent-encoded, as it is to be sent."""
+    """One HTTP call: header names in lower case, the URL percent-encoded, as it is to be sent.
+
+    `explain` says more of a refusal, by the beginning of its body. `before` is asked about each URL
+    that is about to be called, redirects too, and raises for one that is not to be.
+    """
 
     method: str
     url: str
@@ -41,6 +49,9 @@ class Call(Discreet, frozen=True, kw_only=True):
     read_seconds: float = 30.0
     total_seconds: float = 30.0
     max_bytes: int = MAX_BYTES
+    max_redirects: int = MAX_REDIRECTS
+    explain: Callable[[SurfaceError, bytes], SurfaceError] | None = None
+    before: Callable[[str], Awaitable[None]] | None = None
 
     def _shown(self) -> dict[str, Any]:
         return {"method": self.method, "headers": tuple(self.headers)}
@@ -58,50 +69,71 @@ class Reply(Discreet, frozen=True, kw_only=True):
         return {"status": self.status, "content_type": self.content_type}
 
 
-class Egress:
-    """The sessions of one surface, a lane each, made when first used."""
+class Lane(NamedTuple):
+    """A session, the HTTP proxy to name with each of its calls, and whether any proxy connects."""
 
-    def __init__(self, *, regions: dict[str, RegionConfig]) -> None:
+    session: aiohttp.ClientSession
+    proxy: str | None
+    proxied: bool
+
+
+class Egress:
+    """The sessions of one surface, a lane each, made when first used.
+
+    With a guard they go only where a client may have us go.
+    """
+
+    def __init__(self, *, regions: dict[str, RegionConfig], guard: Guard | None = None) -> None:
         self._regions = regions
-        self._sessions: dict[str, tuple[aiohttp.ClientSession, str | None]] = {}
+        self._guard = guard
+        self._lanes: dict[str, Lane] = {}
         self._tls: ssl.SSLContext | None = None
 
     async def fetch(self, country: str, call: Call) -> Reply:
         """The reply, or `SurfaceError`. Canceled or timed out it leaves no connection behind."""
-        session, proxy = self._session(country)
+        lane = self._lane(country)
         try:
             async with asyncio.timeout(call.total_seconds):
-                return await _fetch(session, proxy, call)
+                return await _fetch(lane, call, self._guard)
         except EXPECTED as error:
             raise translated(error) from None
 
     async def close(self) -> None:
         """Closes every connection."""
-        sessions, self._sessions = self._sessions, {}
-        for session, _ in sessions.values():
-            await session.close()
+        lanes, self._lanes = self._lanes, {}
+        for lane in lanes.values():
+            await lane.session.close()
+        if self._guard is not None:
+            await self._guard.close()
 
-    def _session(self, country: str) -> tuple[aiohttp.ClientSession, str | None]:
-        """The lane's session, and the HTTP proxy to name with each of its calls."""
-        if (lane := self._sessions.get(country)) is None:
+    def _lane(self, country: str) -> Lane:
+        if (lane := self._lanes.get(country)) is None:
             self._tls = self._tls or ssl.create_default_context()
             proxy = self._regions.get(country, RegionConfig()).proxy
             socks = proxy if proxy and proxy.startswith("socks") else None
-            lane = _session(socks, self._tls), None if socks else proxy
-            self._sessions[country] = lane
+            if self._guard is not None and proxy is None:
+                connector = self._guard.connector(self._tls)
+            else:
+                connector = _connector(socks, self._tls)
+            lane = Lane(_session(connector), None if socks else proxy, proxy is not None)
+            self._lanes[country] = lane
         return lane
 
 
-async def _fetch(session: aiohttp.ClientSession, proxy: str | None, call: Call) -> Reply:
+async def _fetch(lane: Lane, call: Call, guard: Guard | None) -> Reply:
     """Follows redirects by hand: to another origin neither our headers nor our body go along."""
-    for _ in range(MAX_REDIRECTS + 1):
-        async with session.request(
+    for _ in range(call.max_redirects + 1):
+        if guard is not None:
+            await guard.check(call.url, elsewhere=lane.proxied)
+        if call.before is not None:
+            await call.before(call.url)
+        async with lane.session.request(
             call.method,
             URL(call.url, encoded=True),
             headers=call.headers,
             data=call.body,
             allow_redirects=False,
-            proxy=proxy,
+            proxy=lane.proxy,
             timeout=aiohttp.ClientTimeout(
                 sock_connect=call.connect_seconds, sock_read=call.read_seconds
             ),
@@ -110,7 +142,7 @@ async def _fetch(session: aiohttp.ClientSession, proxy: str | None, call: Call) 
             if location is None or response.status not in _REDIRECTS:
                 return await _read(response, call)
             call = _redirected(call, response.status, location)
-    raise _bad(f"the upstream redirected more than {MAX_REDIRECTS} times")
+    raise _bad(f"the upstream redirected more than {call.max_redirects} times")
 
 
 def _redirected(call: Call, status: int, location: str) -> Call:
@@ -139,7 +171,8 @@ async def _read(response: aiohttp.ClientResponse, call: Call) -> Reply:
     """The whole body, never holding more than `max_bytes` of it and one piece."""
     headers = response.headers
     if not response.ok or response.status >= 300:  # noqa: PLR2004 - HTTP's
-        raise refused(response.status, headers.get("Retry-After"), headers.get("Date"))
+        error = refused(response.status, headers.get("Retry-After"), headers.get("Date"))
+        raise error if call.explain is None else call.explain(error, await _beginning(response))
     if (response.content_length or 0) > call.max_bytes:
         raise _too_large(call.max_bytes)
     coding = decoder(headers.get("Content-Encoding", ""))
@@ -158,10 +191,20 @@ async def _read(response: aiohttp.ClientResponse, call: Call) -> Reply:
     )
 
 
-def _session(socks: str | None, tls: ssl.SSLContext) -> aiohttp.ClientSession:
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The first bytes of a refusal; none of one that comes in a coding, or not at all."""
+    if response.headers.get("Content-Encoding"):
+        return b""
+    try:
+        return await response.content.read(_EXPLAINED_BYTES)
+    except EXPECTED:
+        return b""
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     """A session that keeps no cookies (one child's are not another's) and reads no environment."""
     return aiohttp.ClientSession(
-        connector=_connector(socks, tls),
+        connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=_SENT_ALWAYS,
         auto_decompress=False,

@@ -15,6 +15,7 @@ import aiohttp
 import aiohttp_socks
 
 from workers.errors import SurfaceError
+from workers.guard import FORBIDDEN, ForbiddenAddressError
 
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})
 _FIRST_SERVER_ERROR = 500
@@ -77,6 +78,10 @@ EXPECTED = (
 
 def translated(error: BaseException) -> SurfaceError:
     """The failure that one of the `EXPECTED` errors stands for."""
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, ForbiddenAddressError):
+        reason = f"the upstream's address may not be called: it is {cause}"
+        return SurfaceError(FORBIDDEN, reason, permanent=True)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return _dns(error.os_error)
     words = next(words for words in _TABLE if isinstance(error, words.kinds))

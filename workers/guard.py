@@ -11,14 +11,61 @@ from collections.abc import Sequence
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
+from orchestrator.domain import urls
 from orchestrator.domain.addresses import Network, forbidden, read
+from workers.errors import SurfaceError
 
+FORBIDDEN = "ADDRESS_FORBIDDEN"
 _KEEP_ALIVE_SECONDS = 15.0
 
 
 class ForbiddenAddressError(OSError):
     """An address that may not be connected to; the text says why, and not which it is."""
+
+
+class Guard:
+    """Judges what clients would have called, URL by URL; made where a loop runs, or before."""
+
+    def __init__(
+        self, allowed: Sequence[Network], *, resolver: AbstractResolver | None = None
+    ) -> None:
+        self._allowed = tuple(allowed)
+        self._resolver = resolver
+
+    async def check(self, url: str, *, elsewhere: bool) -> None:
+        """Raises `SurfaceError`, `ForbiddenAddressError` and what the resolver raises.
+
+        `elsewhere` says that it is not us who connect, but a proxy: its name is looked up here.
+        """
+        check_url(url, self._allowed)
+        host = URL(url, encoded=True).host or ""
+        if elsewhere and read(host) is None:
+            for answer in await self._names.resolve(host):
+                _check(answer["host"], self._allowed)
+
+    def connector(self, tls: ssl.SSLContext) -> aiohttp.TCPConnector:
+        """Connects to nothing that may not be called."""
+        return connector(self._allowed, resolver=self._names, tls=tls)
+
+    async def close(self) -> None:
+        """Closes the resolver."""
+        resolver, self._resolver = self._resolver, None
+        if resolver is not None:
+            await resolver.close()
+
+    @property
+    def _names(self) -> AbstractResolver:
+        self._resolver = self._resolver or aiohttp.AsyncResolver()
+        return self._resolver
+
+
+def check_url(url: str, allowed: Sequence[Network]) -> None:
+    """Raises `SurfaceError` for a URL that no client may have called; asks no server of names."""
+    if wrong := urls.fault(url, allowed):
+        reason = f"the URL may not be called: {wrong.message}"
+        raise SurfaceError(FORBIDDEN, reason, permanent=True)
 
 
 def connector(

@@ -16,8 +16,6 @@ from orchestrator.domain.addresses import Network
 from orchestrator.surfaces import Discreet
 from workers import guard
 from workers.egress_errors import EXPECTED, translated
-from workers.errors import SurfaceError
-from workers.guard import ForbiddenAddressError
 
 MOST_HEADERS = 100
 MOST_HEADER_CHARACTERS = 16 * 1024
@@ -90,7 +88,7 @@ class Outgoing:
         except EXPECTED as error:
             if told is not None and not whole:
                 return told
-            raise _told(error) from None
+            raise translated(error) from None
 
     async def close(self) -> None:
         """Closes every connection, and the resolver."""
@@ -104,8 +102,7 @@ class Outgoing:
     def _checked(self, url: str) -> URL:
         """Checked now: a URL may be older than the settings."""
         if (known := self._known.get(url)) is None:
-            if wrong := urls.fault(url, self._allowed):
-                raise _forbidden(f"the URL may not be called: {wrong.message}")
+            guard.check_url(url, self._allowed)
             known = self._known[url] = URL(urls.normal(url), encoded=True)
         return known
 
@@ -160,14 +157,3 @@ def _storable(text: str) -> str:
     if text.isascii():
         return text
     return text.encode(errors="surrogateescape").decode(errors="replace")
-
-
-def _told(error: BaseException) -> SurfaceError:
-    cause = getattr(error, "os_error", error)
-    if isinstance(cause, ForbiddenAddressError):
-        return _forbidden(f"the upstream's address may not be called: it is {cause}")
-    return translated(error)
-
-
-def _forbidden(message: str) -> SurfaceError:
-    return SurfaceError("ADDRESS_FORBIDDEN", message, permanent=True)

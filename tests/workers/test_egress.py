@@ -198,8 +198,8 @@ async def test_an_unknown_name_is_a_dns_failure(egress):
 
 async def test_an_operator_s_upstreams_have_the_names_of_the_system(egress):
     """Whatever the machine's resolver knows, from files and plug-ins too."""
-    session, _ = egress._session("US")
-    assert isinstance(session.connector._resolver, aiohttp.ThreadedResolver)
+    lane = egress._lane("US")
+    assert isinstance(lane.session.connector._resolver, aiohttp.ThreadedResolver)
 
 
 async def test_an_untrusted_certificate(egress, serve):
