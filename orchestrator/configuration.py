@@ -186,6 +186,10 @@ def _config(
         reachable=reachable,
         rodin_name=table.rodin_name,
         cloro_tasks=cloro_tasks,
+        mentions=tuple(table.mentions),
+        countries=None
+        if table.countries is None
+        else tuple(sorted({country.upper() for country in table.countries})),
     )
 
 

@@ -23,7 +23,9 @@ from orchestrator.surfaces import per_second
 _SURFACE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PROXIES = ("http", "socks4", "socks4a", "socks5", "socks5h")
+_TAG = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 _LONGEST_TIMEOUT_SECONDS = 3600.0
+MOST_MENTIONS = 1000
 MOST_SLOTS = 1000
 """That a child may take."""
 
@@ -82,14 +84,21 @@ def _proxy(url: str) -> str:
     return url
 
 
+def _locale(tag: str) -> str:
+    if not _TAG.fullmatch(tag):
+        raise ValueError("not a language tag, such as en-GB")
+    return tag
+
+
 def _rate(written: Any) -> Any:
     per_second(str(written))
     return written
 
 
-Headers = dict[
-    Annotated[str, AfterValidator(_header)], Annotated[str, AfterValidator(_header_value)]
-]
+Country = Annotated[str, AfterValidator(_country)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
+HeaderValue = Annotated[str, AfterValidator(_header_value)]
+Headers = dict[Annotated[str, AfterValidator(_header)], HeaderValue]
 Concurrency = Annotated[int, Field(ge=1, le=100_000)]
 Rate = Annotated[str, BeforeValidator(_rate)]
 Timeout = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=_LONGEST_TIMEOUT_SECONDS)]
@@ -109,6 +118,7 @@ class RegionTable(Table):
 
     proxy: Annotated[str, AfterValidator(_proxy)] | None = None
     headers: Headers = {}
+    locale: Annotated[str, AfterValidator(_locale)] | None = None
     concurrency: Concurrency | None = None
     rate: Rate | None = None
 
@@ -125,10 +135,10 @@ class SurfaceTable(Table):
     credits: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     raw: bool = False
     rodin_name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    mentions: Annotated[list[Name], Field(max_length=MOST_MENTIONS)] = []
+    countries: Annotated[list[Country], Field(min_length=1)] | None = None
     options: dict[str, Any] = {}
-    regions: Annotated[
-        dict[Annotated[str, AfterValidator(_country)], RegionTable], AfterValidator(_once)
-    ] = {}
+    regions: Annotated[dict[Country, RegionTable], AfterValidator(_once)] = {}
 
 
 class QueueTable(Table):

@@ -42,10 +42,14 @@ class Discreet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RegionConfig(Discreet, frozen=True, kw_only=True):
-    """What one country of a surface does differently; a limit that is None is the surface's."""
+    """What one country of a surface does differently; a limit that is None is the surface's.
+
+    `locale` is the language of who is there, if a request names none.
+    """
 
     proxy: str | None = None
     headers: dict[str, str] = {}
+    locale: str | None = None
     concurrency: int | None = None
     rate: str | None = None
 
@@ -53,6 +57,7 @@ class RegionConfig(Discreet, frozen=True, kw_only=True):
         return {
             "proxy": self.proxy and "…",
             "headers": tuple(self.headers),
+            "locale": self.locale,
             "concurrency": self.concurrency,
             "rate": self.rate,
         }
@@ -76,7 +81,8 @@ class SurfaceConfig(Discreet, frozen=True, kw_only=True):
     over all workers; `slots` of a worker are taken by each of its children. `regions` is keyed by
     ISO 3166-1 alpha-2 country in upper case. `reachable` has the networks, as CIDRs, that addresses
     chosen by clients may be in beside the internet's. `backoff` says how long an attempt waits for
-    the next (`workers.retry`). `rodin_name` and `cloro_tasks` are what dialects call it.
+    the next (`workers.retry`). `rodin_name` and `cloro_tasks` are what dialects call it. `mentions`
+    are names looked for in its answers. It is asked from these `countries` only, None: from any.
     """
 
     name: str
@@ -94,6 +100,8 @@ class SurfaceConfig(Discreet, frozen=True, kw_only=True):
     backoff: Backoff = "jittered"
     rodin_name: str | None = None
     cloro_tasks: tuple[str, ...] = ()
+    mentions: tuple[str, ...] = ()
+    countries: tuple[str, ...] | None = None
 
     def _shown(self) -> dict[str, Any]:
         return msgspec.structs.asdict(self) | {"options": tuple(self.options)}
@@ -101,6 +109,11 @@ class SurfaceConfig(Discreet, frozen=True, kw_only=True):
     def region(self, country: str) -> RegionConfig:
         """What this country does differently; nothing, when it is not configured."""
         return self.regions.get(country, _NO_REGION)
+
+    def regional(self, country: str) -> bool:
+        """Whether this country's calls differ from others': by a proxy, or by headers."""
+        own = self.region(country)
+        return bool(own.proxy or own.headers)
 
     @property
     def paced(self) -> bool:
@@ -118,7 +131,8 @@ class SurfaceConfig(Discreet, frozen=True, kw_only=True):
 class SurfaceDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker publishes of a surface: all the API knows of it, and no secret.
 
-    `options_schema` is the JSON Schema of a request's `options[name]`; `countries` None means any;
+    `options_schema` is the JSON Schema of a request's `options[name]`, `query_schema` of its query
+    where not any text will do; `countries` None means any;
     `regions` has the limits of the countries whose lanes have their own. `credits` is what a cell
     costs that shows something; `slots` what it takes of its worker's. What its calls run into says
     something of it if it `learns`: not where each job has an upstream of its own. `rodin_name` is
@@ -129,6 +143,7 @@ class SurfaceDescriptor(msgspec.Struct, frozen=True, kw_only=True):
     adapter: str
     method: Method
     options_schema: dict[str, Any]
+    query_schema: dict[str, Any] = {}
     countries: tuple[str, ...] | None = None
     concurrency: int = 100
     rate: str | None = None

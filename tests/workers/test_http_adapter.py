@@ -114,7 +114,7 @@ async def test_an_empty_answer_is_an_absent_surface(surface, options, body):
     async def handler(request):
         return web.Response(text=body)
 
-    capture = await ask(await surface(handler, **options))
+    capture = await ask(await surface(handler, path="/?cc={country}", **options))
     assert capture.provenance.surface_present is False
     assert [warning.code for warning in capture.warnings] == ["surface_absent"]
     assert capture.answer.text == ""
@@ -154,10 +154,13 @@ URL = 'url = "http://h.example/?q={query}"\n'
     ("options", "expected"),
     [
         ("text = 't'", "3: surfaces.s.options.url: missing"),
-        (URL, "3: surfaces.s.options: `text` is missing"),
+        (URL, "3: surfaces.s.options: `text` or `markdown` is missing"),
         (URL + "text = 'a.['", "5: surfaces.s.options.text: not a JMESPath expression"),
         (URL + "format = 'xml'", "5: surfaces.s.options.format: Input should be 'json', 'html'"),
-        (URL + "format = 'html'\nsources = 'a'", "3: surfaces.s.options: `text`, `markdown` and"),
+        (
+            URL + "format = 'html'\nsources = 'a'",
+            "3: surfaces.s.options: `text`, `markdown`, `sources`",
+        ),
         ("url = 'http://{query}/'\ntext='t'", "4: surfaces.s.options.url: a placeholder cannot"),
         (URL + "text = 't'\nmethod = 'get'", "6: surfaces.s.options.method: "),
         (URL + "text = 't'\nbody = 'x'", "6: surfaces.s.options.body."),

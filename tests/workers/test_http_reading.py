@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.adapters.http_charset import decode
-from workers.adapters.http_language import accept_language
 from workers.adapters.http_reading import HtmlReader, JsonReader, TextReader, expression
+from workers.adapters.locales import accept_language
 from workers.egress import Reply
 from workers.errors import SurfaceError
 

@@ -10,9 +10,10 @@ from orchestrator.configured import Headers, Timeout
 from orchestrator.domain import envelope
 from orchestrator.domain.envelope import Answer, Capture, Evidence, Method, Provenance, Seen
 from orchestrator.surfaces import SurfaceConfig
+from workers.adapters import presets
 from workers.adapters.base import CaptureRequest, Options, now_text, read_options
-from workers.adapters.http_language import accept_language
 from workers.adapters.http_reading import (
+    FeedReader,
     HtmlReader,
     JsonReader,
     Reader,
@@ -20,7 +21,15 @@ from workers.adapters.http_reading import (
     TextReader,
     expression,
 )
-from workers.adapters.http_template import BodyTemplate, UrlTemplate, check_url, header
+from workers.adapters.http_template import (
+    BodyTemplate,
+    UrlTemplate,
+    Values,
+    check_url,
+    header,
+)
+from workers.adapters.locales import accept_language, values
+from workers.adapters.places import broadened, told, unheard
 from workers.egress import MAX_BYTES, Call, Egress
 
 _ABSENT = (
@@ -42,26 +51,34 @@ Expression = Annotated[str, AfterValidator(_jmespath)]
 
 
 class HttpOptions(Options):
-    """`[surfaces.<name>.options]`: the request, and where in the reply the answer is."""
+    """`[surfaces.<name>.options]`: the request, and where in the reply the answer is.
+
+    A `preset` has been taken over by then.
+    """
 
     url: Annotated[str, AfterValidator(_url)]
     method: Annotated[str, Field(pattern=r"^(GET|POST|PUT|PATCH)$")] | None = None
     headers: Headers = Field(default_factory=dict)
     body: dict[str, Any] | list[Any] | None = None
-    format: Literal["json", "html", "text"] = "json"
+    format: Literal["json", "html", "text", "feed"] = "json"
     text: Expression | None = None
     markdown: Expression | None = None
     sources: Expression | None = None
+    error: Expression | None = None
     connect_timeout: Timeout = 10.0
     read_timeout: Timeout | None = None
     max_bytes: Annotated[int, Field(ge=1, le=256 * 1024 * 1024)] = MAX_BYTES
 
     @model_validator(mode="after")
     def _readable(self) -> "HttpOptions":
-        if self.format == "json" and self.text is None:
-            raise ValueError("`text` is missing: the JMESPath of the answer in the JSON reply")
-        if self.format != "json" and (self.text or self.markdown or self.sources):
-            raise ValueError('`text`, `markdown` and `sources` read only `format = "json"`')
+        if self.format == "json" and self.text is None and self.markdown is None:
+            raise ValueError(
+                "`text` or `markdown` is missing: the JMESPath of the answer in the JSON reply"
+            )
+        if self.format != "json" and (self.text or self.markdown or self.sources or self.error):
+            raise ValueError(
+                '`text`, `markdown`, `sources` and `error` read only `format = "json"`'
+            )
         return self
 
 
@@ -81,6 +98,9 @@ class Http:
         self._verb = options.method or ("GET" if self._body is None else "POST")
         self._headers = {name.lower(): header(text) for name, text in options.headers.items()}
         self._reader = _reader(options)
+        body = frozenset() if self._body is None else self._body.names
+        named = (template.names for template in self._headers.values())
+        self._told = told(self._url.names.union(body, *named)) | {"language"}
         self._egress = Egress(regions=config.regions)
 
     async def capture(self, request: CaptureRequest) -> Capture:
@@ -93,18 +113,13 @@ class Http:
         await self._egress.close()
 
     def _call(self, request: CaptureRequest) -> Call:
-        values = {
-            "query": request.query,
-            "country": request.country,
-            "city": request.city or "",
-            "language": request.language or "",
-        }
-        body = None if self._body is None else msgspec.json.encode(self._body.fill(values))
+        said = values(request, self._config.region(request.country).locale)
+        body = None if self._body is None else msgspec.json.encode(self._body.fill(said))
         timeout = self._config.timeout_seconds
         return Call(
             method=self._verb,
-            url=self._url.fill(values),
-            headers=self._headers_for(request, values),
+            url=self._url.fill(said),
+            headers=self._headers_for(request, said),
             body=body,
             connect_seconds=self._options.connect_timeout,
             read_seconds=self._options.read_timeout or timeout,
@@ -112,21 +127,25 @@ class Http:
             max_bytes=self._options.max_bytes,
         )
 
-    def _headers_for(self, request: CaptureRequest, values: dict[str, str]) -> dict[str, str]:
+    def _headers_for(self, request: CaptureRequest, said: Values) -> dict[str, str]:
         """The surface's headers over the usual ones, and the region's over both."""
         headers = {}
-        if language := accept_language(request.country, request.language):
+        own = self._config.region(request.country)
+        if language := accept_language(request.country, request.language or own.locale):
             headers["accept-language"] = language
         if self._body is not None:
             headers["content-type"] = "application/json"
         for name, template in self._headers.items():
-            headers[name] = template.fill(values)
-        for name, value in self._config.region(request.country).headers.items():
+            headers[name] = template.fill(said)
+        for name, value in own.headers.items():
             headers[name.lower()] = value
         return headers
 
     def _captured(self, request: CaptureRequest, reading: Reading) -> Capture:
         present = not reading.empty
+        heard = self._told | ({"country"} if self._config.regional(request.country) else set())
+        left_out = unheard(request, heard)
+        effective = request.country if "country" in heard else None
         answer = Answer(text=reading.text, markdown=reading.markdown, blocks=reading.blocks)
         return Capture(
             answer=answer if present else Answer(),
@@ -134,18 +153,19 @@ class Http:
             provenance=Provenance(
                 adapter=self._config.adapter,
                 method=self.method,
-                region=Seen(requested=request.country),
+                region=Seen(requested=request.country, effective=effective),
                 surface_present=present,
                 captured_at=now_text(),
             ),
             raw=reading.raw if self._config.raw else None,
-            warnings=() if present else _ABSENT,
+            warnings=(*broadened(effective, left_out), *(() if present else _ABSENT)),
         )
 
 
 def build(config: SurfaceConfig) -> Http:
     """The adapter of a configured surface; raises `OptionError`."""
-    return Http(config, read_options(config, HttpOptions))
+    whole = msgspec.structs.replace(config, options=presets.applied(config.options))
+    return Http(config, read_options(whole, HttpOptions))
 
 
 def _reader(options: HttpOptions) -> Reader:
@@ -154,11 +174,14 @@ def _reader(options: HttpOptions) -> Reader:
             return TextReader()
         case "html":
             return HtmlReader()
+        case "feed":
+            return FeedReader()
         case "json":
             return JsonReader(
-                text=expression(options.text or "@"),
+                text=_optional(options.text),
                 markdown=_optional(options.markdown),
                 sources=_optional(options.sources),
+                error=_optional(options.error),
             )
 
 

@@ -50,6 +50,11 @@ def read(html: str, base: str) -> Page:
     )
 
 
+def plain(html: str) -> str:
+    """The text of a piece of HTML."""
+    return _converted(html, OutputFormat.PLAIN) if "<" in html or "&" in html else html.strip()
+
+
 def _main(root: lxml.html.HtmlElement) -> lxml.html.HtmlElement:
     """The part that says it marks the content; else the body without what surrounds content."""
     etree.strip_elements(root, etree.Comment, *_UNREAD, with_tail=False)

@@ -1,4 +1,4 @@
-"""From a reply to what it says: JSON by JMESPath, HTML by its readable part, or plain text."""
+"""From a reply to what it says: JSON by JMESPath, HTML by its readable part, a feed, or text."""
 
 import json
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol, get_args
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import anyio
+import feedparser
 import jmespath
 import msgspec
 from jmespath.exceptions import JMESPathError
@@ -13,6 +14,7 @@ from jmespath.parser import ParsedResult
 
 from orchestrator.domain.envelope import Block, Role, Source
 from workers.adapters import http_page
+from workers.adapters.composing import compose
 from workers.adapters.http_charset import decode
 from workers.adapters.normalising import numbered
 from workers.egress import Reply
@@ -73,26 +75,77 @@ class HtmlReader:
         return Reading(page.text, page.markdown, html, numbered(sources), title)
 
 
-class JsonReader:
-    """JMESPath expressions say where in the reply the answer and its sources are."""
-
-    def __init__(
-        self, *, text: ParsedResult, markdown: ParsedResult | None, sources: ParsedResult | None
-    ) -> None:
-        self._text, self._markdown, self._sources = text, markdown, sources
+class FeedReader:
+    """The entries of a feed, RSS or Atom, are the answer, and their pages its sources."""
 
     async def read(self, reply: Reply) -> Reading:
-        """What the expressions find; without one for it the markdown is the text."""
+        """The feed; a long one is read on a thread, since it takes milliseconds."""
+        if len(reply.body) < _LONG_PAGE_BYTES:
+            return _feed(reply)
+        return await anyio.to_thread.run_sync(_feed, reply, abandon_on_cancel=True)
+
+
+class JsonReader:
+    """JMESPath expressions say where in the reply the answer and its sources are.
+
+    Without one for it the markdown is the text, the text the markdown's. What `error` finds is the
+    upstream's own word for a failure.
+    """
+
+    def __init__(
+        self,
+        *,
+        text: ParsedResult | None,
+        markdown: ParsedResult | None = None,
+        sources: ParsedResult | None = None,
+        error: ParsedResult | None = None,
+    ) -> None:
+        self._text, self._markdown = text, markdown
+        self._sources, self._error = sources, error
+
+    async def read(self, reply: Reply) -> Reading:
+        """What the expressions find."""
         document = _parsed(reply)
         try:
-            text = _words("text", self._text.search(document))
+            if self._error is not None and self._error.search(document):
+                raise SurfaceError(
+                    "BAD_RESPONSE",
+                    "the upstream answered with an error of its own",
+                    permanent=False,
+                )
+            text = None if self._text is None else _words("text", self._text.search(document))
             markdown = text
             if self._markdown is not None:
                 markdown = _words("markdown", self._markdown.search(document))
             found = self._sources.search(document) if self._sources is not None else ()
         except JMESPathError:
             raise _bad("a JMESPath expression of this surface does not fit the reply") from None
-        return Reading(text, markdown, document, numbered(_listed(found, reply.url)))
+        sources = numbered(_listed(found, reply.url))
+        if text is None:
+            answer, _ = compose(markdown or "")
+            return Reading(answer.text, answer.markdown, document, sources, answer.blocks)
+        return Reading(text, markdown or "", document, sources)
+
+
+def _feed(reply: Reply) -> Reading:
+    """What a feed says; `SurfaceError` for what is none."""
+    headers = {"content-type": reply.content_type, "content-location": _base(reply.url)}
+    found = feedparser.parse(reply.body, response_headers=headers)
+    if not found.version:
+        raise SurfaceError("BAD_RESPONSE", "the reply is no feed", permanent=False)
+    blocks, sources, shown = [], [], []
+    for number, entry in enumerate(found.entries, 1):
+        title = " ".join(str(entry.get("title", "")).split())
+        summary = http_page.plain(str(entry.get("summary", "")))
+        url = _page(entry.get("link"), reply.url)
+        sources += [Source(id=number, url=url, title=title or None)] if url else []
+        words = "\n".join(filter(None, (title, summary)))
+        references = (number,) if url else ()
+        blocks += [Block(type="entry", text=words, reference_ids=references)] if words else []
+        shown += [f"## [{title or url}]({url})\n\n{summary}".strip() if url else words]
+    text = "\n\n".join(block.text for block in blocks)
+    raw = decode(reply.body, reply.content_type)
+    return Reading(text, "\n\n".join(filter(None, shown)), raw, tuple(sources), tuple(blocks))
 
 
 def expression(text: str) -> ParsedResult:

@@ -1,17 +1,21 @@
-"""Templates of a request: text with `{query}`, `{country}`, `{city}` and `{language}` in it.
+"""Templates of a request: text with `{query}`, `{country}` and other placeholders in it.
 
 Each place encodes what it is given, so that no query can leave its place: a URL and a header
 percent-encode, a JSON body is built as a value and encoded as a whole.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
 from yarl import URL
 
-PLACEHOLDERS = ("query", "country", "city", "language")
+PLACEHOLDERS = (
+    *("query", "country", "city", "language"),
+    *("country_lower", "country_name", "place", "locale", "primary_language"),
+)
 _PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
 _UNKNOWN = re.compile(r"\{(?!(?:" + "|".join(PLACEHOLDERS) + r")\})[^{}]*\}")
 _AUTHORITY = re.compile(r"(https?)://([^/?#\\]+)", re.IGNORECASE)
@@ -32,6 +36,11 @@ class Template:
         """True without a placeholder."""
         return len(self._parts) == 1
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Its placeholders."""
+        return frozenset(self._parts[1::2])
+
     def fill(self, values: Values) -> str:
         """The text with these values in place of its placeholders."""
         parts = self._parts.copy()
@@ -49,6 +58,11 @@ class UrlTemplate:
         self._path = Template(path, percent)
         self._rest = Template("".join(rest), percent)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Its placeholders."""
+        return self._path.names | self._rest.names
+
     def fill(self, values: Values) -> str:
         """The URL; a value never makes a path segment `.` or `..`, which would climb."""
         return _DOT_SEGMENT.sub(_spelt, self._path.fill(values)) + self._rest.fill(values)
@@ -59,6 +73,11 @@ class BodyTemplate:
 
     def __init__(self, body: Any) -> None:
         self._body = _compiled(body)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Its placeholders."""
+        return frozenset(name for template in _templates(self._body) for name in template.names)
 
     def fill(self, values: Values) -> Any:
         """The value, to be encoded as JSON."""
@@ -113,6 +132,16 @@ def _compiled(value: Any) -> Any:
             return [_compiled(inner) for inner in value]
         case _:
             return value
+
+
+def _templates(value: Any) -> Iterator[Template]:
+    match value:
+        case Template():
+            yield value
+        case dict():
+            yield from chain.from_iterable(map(_templates, value.values()))
+        case list():
+            yield from chain.from_iterable(map(_templates, value))
 
 
 def _filled(value: Any, values: Values) -> Any:
