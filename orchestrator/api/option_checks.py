@@ -1,7 +1,7 @@
 """The checks of `options`: the schemas that workers published, and URLs by the address guard."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from jsonschema import Draft202012Validator, FormatChecker
@@ -21,8 +21,15 @@ class _UrlError(Exception):
     """A URL that is not called; the text is for the client who sent it."""
 
 
-def made(surfaces: Iterable[SurfaceDescriptor], reachable: Sequence[Network]) -> Checks:
-    """The check of each surface's options, by its name.
+class Made(NamedTuple):
+    """The check of each surface's options by its name, and of its query, where it has one."""
+
+    options: Checks
+    queries: Checks
+
+
+def made(surfaces: Iterable[SurfaceDescriptor], reachable: Sequence[Network]) -> Made:
+    """The checks of these surfaces.
 
     A schema may refer to nothing outside itself. Its format `uri` is a URL that is to be called:
     one that leads to the internet or to `reachable` networks.
@@ -36,12 +43,14 @@ def made(surfaces: Iterable[SurfaceDescriptor], reachable: Sequence[Network]) ->
             raise _UrlError(wrong.message)
         return True
 
-    return {
-        surface.name: Draft202012Validator(
-            surface.options_schema, registry=nothing, format_checker=formats
-        )
-        for surface in surfaces
-    }
+    def check(schema: dict[str, Any]) -> Draft202012Validator:
+        return Draft202012Validator(schema, registry=nothing, format_checker=formats)
+
+    every = list(surfaces)
+    return Made(
+        {one.name: check(one.options_schema) for one in every},
+        {one.name: check(one.query_schema) for one in every if one.query_schema},
+    )
 
 
 def faults(check: Draft202012Validator, path: str, options: Any) -> list[Fault]:

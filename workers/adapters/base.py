@@ -53,13 +53,26 @@ class Adapter(Protocol):
     """Captures one surface, for any number of requests at once.
 
     `options_schema` is the JSON Schema of a request's options; `countries` those it serves, None
-    for all; `instant` says that a capture never waits, so that no timer need guard it.
+    for all; `instant` says that a capture never waits, so that no timer need guard it. One whose
+    query is not any text has its JSON Schema as `query_schema`, too; the format `uri` is a URL that
+    clients may have called.
     """
 
-    method: Method
-    options_schema: dict[str, Any]
-    countries: tuple[str, ...] | None
-    instant: bool
+    @property
+    def method(self) -> Method:
+        """How it comes by an answer."""
+
+    @property
+    def options_schema(self) -> dict[str, Any]:
+        """Of a request's options."""
+
+    @property
+    def countries(self) -> tuple[str, ...] | None:
+        """Those it serves."""
+
+    @property
+    def instant(self) -> bool:
+        """Whether a capture never waits."""
 
     async def capture(self, request: CaptureRequest) -> Capture:
         """What the surface shows; raises `SurfaceError`. Leaves nothing behind when canceled.

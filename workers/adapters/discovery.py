@@ -7,6 +7,7 @@ from orchestrator.configuration import Configuration
 from orchestrator.errors import ConfigError
 from orchestrator.surfaces import SurfaceConfig, SurfaceDescriptor
 from workers.adapters.base import Adapter
+from workers.adapters.mentions import Mentioning
 from workers.errors import OptionError
 
 GROUP = "parallax.adapters"
@@ -36,7 +37,8 @@ def build(configuration: Configuration, surface: str) -> Adapter:
 def make(config: SurfaceConfig) -> Adapter:
     """The adapter of a surface, which is installed; raises `OptionError`."""
     build: Build = _found()[config.adapter].load()
-    return build(config)
+    adapter = build(config)
+    return Mentioning(adapter, config.mentions) if config.mentions else adapter
 
 
 def describe(config: SurfaceConfig, adapter: Adapter) -> SurfaceDescriptor:
@@ -46,7 +48,8 @@ def describe(config: SurfaceConfig, adapter: Adapter) -> SurfaceDescriptor:
         adapter=config.adapter,
         method=adapter.method,
         options_schema=adapter.options_schema,
-        countries=adapter.countries,
+        query_schema=getattr(adapter, "query_schema", {}),
+        countries=_countries(config, adapter),
         concurrency=config.concurrency,
         rate=config.rate,
         slots=config.slots,
@@ -62,6 +65,13 @@ def describe(config: SurfaceConfig, adapter: Adapter) -> SurfaceDescriptor:
             if region.concurrency or region.rate
         },
     )
+
+
+def _countries(config: SurfaceConfig, adapter: Adapter) -> tuple[str, ...] | None:
+    """Where both the operator and the adapter would have it asked from."""
+    if config.countries is None or adapter.countries is None:
+        return adapter.countries if config.countries is None else config.countries
+    return tuple(country for country in config.countries if country in adapter.countries)
 
 
 def _found() -> dict[str, EntryPoint]:
