@@ -1,0 +1,70 @@
+"""ChatGPT's models, by OpenAI's Responses API with its web search.
+
+https://developers.openai.com/api/docs/guides/tools-web-search. A search without `user_location`
+would be made as from the United States.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from orchestrator.surfaces import SurfaceConfig
+from workers.adapters.base import CaptureRequest
+from workers.adapters.composing import Citation
+from workers.adapters.providers import location, responses
+from workers.adapters.providers.answering import (
+    Answering,
+    Heard,
+    Place,
+    Provider,
+    ProviderOptions,
+    adapter,
+)
+
+_TRACKING = ("utm_source", "openai")
+
+
+class OpenAI(Provider):
+    """OpenAI's contract."""
+
+    name = "openai"
+    key_variable = "OPENAI_API_KEY"
+    base_url = "https://api.openai.com/v1"
+    endpoint = "/responses"
+
+    def place(self, request: CaptureRequest) -> Place:
+        """Country and city."""
+        return location.approximate(request)
+
+    def body(
+        self, options: ProviderOptions, request: CaptureRequest, place: Place
+    ) -> dict[str, Any]:
+        """The request, which asks for the pages that a search met, too."""
+        made = responses.body(options, request, place)
+        if options.search:
+            made["include"] = ["web_search_call.action.sources"]
+        return made
+
+    def read(self, replies: Sequence[bytes]) -> Heard:
+        """The answer; the mark that OpenAI adds to the addresses it cites is taken off."""
+        heard = responses.read(replies)
+        return heard._replace(
+            citations=[
+                Citation(one.page._replace(url=_plain(one.page.url)), one.span)
+                for one in heard.citations
+            ],
+            retrieved=[page._replace(url=_plain(page.url)) for page in heard.retrieved],
+        )
+
+
+def build(config: SurfaceConfig) -> Answering:
+    """The adapter of a configured surface; raises `OptionError`."""
+    return adapter(config, OpenAI())
+
+
+def _plain(url: str) -> str:
+    if "utm_source=openai" not in url:
+        return url
+    parts = urlsplit(url)
+    query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair != _TRACKING]
+    return urlunsplit(parts._replace(query=urlencode(query)))
