@@ -18,9 +18,9 @@ pytestmark = pytest.mark.anyio
 SURFACES = {
     "simulator": "answer_chars = 200",
     "simulator with latency": "latency_ms = [1, 5]",
-    "http json": "url = '@/json?q={query}'\ntext = 'text'\nsources = 'links'",
-    "http html": "url = '@/html?q={query}'\nformat = 'html'",
-    "http text": "url = '@/text?q={query}'\nformat = 'text'",
+    "http json": "url = '@/json?q={query}&gl={country}'\ntext = 'text'\nsources = 'links'",
+    "http html": "url = '@/html?q={query}&gl={country}'\nformat = 'html'",
+    "http text": "url = '@/text?q={query}&gl={country}'\nformat = 'text'",
     "webhook": "",
 }
 ASKED = {"webhook": {"url": "@/webhook", "payload": {"any": ["json"]}}}
@@ -169,7 +169,7 @@ def test_an_adapter_nobody_installed_is_refused(tmp_path):
     """An unknown adapter is refused by its line, with a list of those there are."""
     path = tmp_path / "p.toml"
     path.write_text("[surfaces.s]\nadapter = 'telepathy'\n")
-    with pytest.raises(ConfigError, match=r"p\.toml:2: .*'telepathy'.*http, simulator"):
+    with pytest.raises(ConfigError, match=r"p\.toml:2: .*'telepathy'.*asyncqueue, gemini, http"):
         discovery.build(configuration.load(path), "s")
 
 
