@@ -7,9 +7,9 @@ from psycopg import AsyncConnection
 
 from orchestrator.api import option_checks
 from orchestrator.api.codes import Code
-from orchestrator.api.option_checks import Checks
+from orchestrator.api.option_checks import Made
 from orchestrator.api.problems import Fault, Problem
-from orchestrator.domain import queues
+from orchestrator.domain import known, queues
 from orchestrator.domain.addresses import Network
 from orchestrator.domain.dialects.task_types import TaskType
 from orchestrator.domain.envelope import Warning  # noqa: A004 - the contract's word
@@ -21,7 +21,7 @@ from orchestrator.surfaces import SurfaceDescriptor
 
 
 class Catalogue(NamedTuple):
-    """The surfaces by name, the live worker processes of each, and the checks of its options.
+    """The surfaces by name, the live worker processes of each, and the checks of what it is asked.
 
     `demanding` are those that nobody can ask without options; `cut_off` has the lanes in which
     nothing starts, and for how many seconds.
@@ -29,7 +29,7 @@ class Catalogue(NamedTuple):
 
     surfaces: dict[str, SurfaceDescriptor]
     workers: Mapping[str, int]
-    checks: Checks
+    checks: Made
     demanding: frozenset[str]
     cut_off: Mapping[Place, float]
 
@@ -72,11 +72,12 @@ def unsupported(plan: Plan, catalogue: Catalogue) -> Problem | None:
     askable = (one for one in catalogue.surfaces.values() if not queues.is_queue(one.name))
     exist = ", ".join(map(_served, askable))
     cells = "; ".join(fault.message for fault in faults)
-    return Problem(
-        Code.UNSUPPORTED_SURFACE if unknown else Code.UNSUPPORTED_REGION,
-        f"These cells cannot be captured here: {cells}. What exists: {exist}.",
-        faults,
-    )
+    message = f"These cells cannot be captured here: {cells}. What exists: {exist}."
+    for name in dict.fromkeys(unknown):
+        if how := known.how(name):
+            message += f" Whoever runs this server can configure {name}: {how}."
+    code = Code.UNSUPPORTED_SURFACE if unknown else Code.UNSUPPORTED_REGION
+    return Problem(code, message, faults)
 
 
 def _unsupported(plan: Plan, catalogue: Catalogue) -> Iterator[Fault]:
@@ -101,14 +102,22 @@ def _served(surface: SurfaceDescriptor) -> str:
 
 
 def option_faults(plan: Plan, catalogue: Catalogue) -> list[Fault]:
-    """What the published schemas of the surfaces say against the plan's options."""
+    """What the published schemas of the surfaces say against the plan's options, and its query."""
     return [
-        fault
-        for name in plan.surfaces
-        if name in plan.options or name in catalogue.demanding
-        for fault in option_checks.faults(
-            catalogue.checks[name], f"options.{name}", plan.options.get(name, {})
-        )
+        *(
+            fault
+            for name in plan.surfaces
+            if (check := catalogue.checks.queries.get(name)) is not None
+            for fault in option_checks.faults(check, "query", plan.query)
+        ),
+        *(
+            fault
+            for name in plan.surfaces
+            if name in plan.options or name in catalogue.demanding
+            for fault in option_checks.faults(
+                catalogue.checks.options[name], f"options.{name}", plan.options.get(name, {})
+            )
+        ),
     ]
 
 
