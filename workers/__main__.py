@@ -1,4 +1,4 @@
-"""`python -m workers [--slots N] [--surfaces a,b]`: one worker process."""
+"""`python -m workers [--slots N] [--surfaces a,b]`: one worker process; `… check`: none."""
 
 import argparse
 import asyncio
@@ -14,8 +14,7 @@ from orchestrator.configuration import Configuration
 from orchestrator.errors import BROKEN_CONFIGURATION, SUPERVISED, ConfigError, ParallaxError
 from orchestrator.garbage import spared
 from orchestrator.settings import Settings
-from workers import captures, process
-from workers.adapters import discovery
+from workers import captures, checking, process, serving
 from workers.execution import Served
 from workers.shares import least
 
@@ -53,16 +52,7 @@ def _database(here: Settings) -> str:
 
 
 def _served(configured: Configuration, only: str | None) -> Mapping[str, Served]:
-    names = only.split(",") if only else list(configured.surfaces)
-    unknown = sorted(set(names) - configured.surfaces.keys())
-    if unknown:
-        raise ConfigError(
-            f"--surfaces: not configured: {', '.join(unknown)};"
-            f" there are {', '.join(configured.surfaces)}"
-        )
-    return {
-        name: Served(configured.surfaces[name], discovery.build(configured, name)) for name in names
-    }
+    return serving.served(configured, only.split(",") if only else ())
 
 
 def _check(slots: int, served: Mapping[str, Served]) -> None:
@@ -86,4 +76,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(checking.main(sys.argv[2:]) if sys.argv[1:2] == ["check"] else main())
