@@ -33,8 +33,8 @@ class Account(NamedTuple):
 
 ALL = """
 SELECT k.id, k.name, k.role, k.requests_per_minute, k.sync_limit, k.queue_capacity, k.concurrency,
-       k.weight, k.quota_daily, k.quota_monthly, k.created_at, u.depth, u.detached,
-       u.processing, u.credits,
+       k.weight, k.quota_daily, k.quota_monthly, k.coalesce, k.created_at, u.depth,
+       u.detached, u.processing, u.credits,
        (SELECT count(*)::int FROM api_secret s
         WHERE s.key_id = k.id AND s.revoked_at IS NULL
           AND (s.expires_at IS NULL OR s.expires_at > now())) AS secrets,

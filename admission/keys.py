@@ -59,11 +59,12 @@ class _Row(NamedTuple):
     weight: float
     quota_daily: int | None
     quota_monthly: int | None
+    coalesce: bool
     expires_at: datetime | None
     credits: int | None = None
 
     def key(self) -> Key:
-        limits = Limits(*self[3:10])
+        limits = Limits(*self[3:11])
         return Key(self.id, self.name, self.role, limits, self.expires_at, self.credits)
 
 
@@ -79,7 +80,7 @@ def digest(secret: str) -> bytes:
 
 AUTHENTICATE = """
 SELECT k.id, k.name, k.role, k.requests_per_minute, k.sync_limit, k.queue_capacity, k.concurrency,
-       k.weight, k.quota_daily, k.quota_monthly, s.expires_at
+       k.weight, k.quota_daily, k.quota_monthly, k.coalesce, s.expires_at
 FROM api_secret s
 JOIN api_key k ON k.id = s.key_id
 WHERE s.digest = %(digest)s
@@ -97,9 +98,9 @@ async def authenticate(connection: AsyncConnection, secret: str) -> Key | None:
 
 CREATE = """
 INSERT INTO api_key (name, role, requests_per_minute, sync_limit, queue_capacity, concurrency,
-                     weight, quota_daily, quota_monthly)
+                     weight, quota_daily, quota_monthly, coalesce)
 VALUES (%(name)s, %(role)s, %(requests_per_minute)s, %(sync_limit)s, %(queue_capacity)s,
-        %(concurrency)s, %(weight)s, %(quota_daily)s, %(quota_monthly)s)
+        %(concurrency)s, %(weight)s, %(quota_daily)s, %(quota_monthly)s, %(coalesce)s)
 RETURNING id
 """
 
@@ -138,7 +139,7 @@ async def _issue(connection: AsyncConnection, key_id: int, expires_at: datetime 
 
 LIST = """
 SELECT k.id, k.name, k.role, k.requests_per_minute, k.sync_limit, k.queue_capacity, k.concurrency,
-       k.weight, k.quota_daily, k.quota_monthly,
+       k.weight, k.quota_daily, k.quota_monthly, k.coalesce,
        nullif(max(coalesce(s.expires_at, 'infinity')), 'infinity') AS expires_at, u.credits
 FROM api_key k
 JOIN usage u ON u.key_id = k.id
@@ -198,7 +199,7 @@ SET_LIMITS = """
 UPDATE api_key
 SET requests_per_minute = %(requests_per_minute)s, sync_limit = %(sync_limit)s,
     queue_capacity = %(queue_capacity)s, concurrency = %(concurrency)s, weight = %(weight)s,
-    quota_daily = %(quota_daily)s, quota_monthly = %(quota_monthly)s
+    quota_daily = %(quota_daily)s, quota_monthly = %(quota_monthly)s, coalesce = %(coalesce)s
 WHERE id = %(key)s
 """
 

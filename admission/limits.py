@@ -8,6 +8,7 @@ class Limits(NamedTuple):
 
     Units: requests a minute, sync callers at once, parents waiting, children running, share of the
     workers relative to other keys; cells admitted in a day and in a month of UTC, None for any.
+    Cells of a key that does not `coalesce` share no upstream call with another.
     """
 
     requests_per_minute: int = 600
@@ -17,3 +18,4 @@ class Limits(NamedTuple):
     weight: float = 1.0
     quota_daily: int | None = None
     quota_monthly: int | None = None
+    coalesce: bool = True

@@ -78,6 +78,7 @@ class ApiKey(SQLModel, table=True):
     weight: float = Field(sa_column=Column(Float, nullable=False))
     quota_daily: int | None = Field(sa_column=Column(Integer))
     quota_monthly: int | None = Field(sa_column=Column(Integer))
+    coalesce: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("true")))
     created_at: datetime = Field(sa_column=moment(nullable=False, now=True))
 
 

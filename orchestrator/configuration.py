@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.configured import Document, QueueTable, SurfaceTable
-from orchestrator.domain import queues
+from orchestrator.domain import known, queues
 from orchestrator.domain.addresses import Network
 from orchestrator.domain.dialects.task_types import TaskType
 from orchestrator.errors import ConfigError
@@ -174,9 +174,10 @@ def _config(
         concurrency=table.concurrency,
         rate=table.rate,
         slots=table.slots,
-        timeout_seconds=table.timeout,
+        timeout_seconds=table.timeout or known.timeout_seconds(table.adapter),
         attempts=table.attempts,
         credits=table.credits,
+        coalesce_seconds=table.coalesce,
         raw=table.raw,
         options=table.options,
         regions={

@@ -25,6 +25,7 @@ _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PROXIES = ("http", "socks4", "socks4a", "socks5", "socks5h")
 _TAG = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 _LONGEST_TIMEOUT_SECONDS = 3600.0
+_LONGEST_SHARED_SECONDS = 7 * 86_400.0
 MOST_MENTIONS = 1000
 MOST_SLOTS = 1000
 """That a child may take."""
@@ -102,6 +103,7 @@ Headers = dict[Annotated[str, AfterValidator(_header)], HeaderValue]
 Concurrency = Annotated[int, Field(ge=1, le=100_000)]
 Rate = Annotated[str, BeforeValidator(_rate)]
 Timeout = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=_LONGEST_TIMEOUT_SECONDS)]
+Shared = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=_LONGEST_SHARED_SECONDS)]
 
 
 class Table(BaseModel):
@@ -130,9 +132,10 @@ class SurfaceTable(Table):
     concurrency: Concurrency = 100
     rate: Rate | None = None
     slots: Annotated[int, Field(ge=1, le=MOST_SLOTS)] = 1
-    timeout: Timeout = 30.0
+    timeout: Timeout | None = None
     attempts: Annotated[int, Field(ge=1, le=10)] = 4
     credits: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    coalesce: Shared | None = None
     raw: bool = False
     rodin_name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     mentions: Annotated[list[Name], Field(max_length=MOST_MENTIONS)] = []

@@ -129,7 +129,7 @@ class Submitter:
             NewParent(
                 id=one.parent,
                 key_id=key.id,
-                plan=_priced(one.plan, surfaces),
+                plan=_admitted(one.plan, key, surfaces),
                 lanes=cells,
                 idempotency_key=one.idempotency_key,
                 fingerprint=None if one.idempotency_key is None else plan.fingerprint(one.plan),
@@ -147,10 +147,12 @@ class Submitter:
         self._gate.close()
 
 
-def _priced(plan: Plan, surfaces: dict[str, SurfaceDescriptor]) -> Plan:
-    """The plan with what its cells cost now."""
+def _admitted(plan: Plan, key: Key, surfaces: dict[str, SurfaceDescriptor]) -> Plan:
+    """The plan with what its cells cost now, and whether its key shares upstream calls."""
     costs = {name: cost for name in plan.surfaces if (cost := surfaces[name].credits)}
-    return msgspec.structs.replace(plan, costs=costs) if costs else plan
+    if not costs and key.limits.coalesce:
+        return plan
+    return msgspec.structs.replace(plan, costs=costs, coalesce=key.limits.coalesce)
 
 
 def _demand(parent: NewParent, reservation: UUID | None) -> Demand:

@@ -83,6 +83,7 @@ class SurfaceConfig(Discreet, frozen=True, kw_only=True):
     chosen by clients may be in beside the internet's. `backoff` says how long an attempt waits for
     the next (`workers.retry`). `rodin_name` and `cloro_tasks` are what dialects call it. `mentions`
     are names looked for in its answers. It is asked from these `countries` only, None: from any.
+    What a cell captured is good for identical ones for `coalesce_seconds`; None: each calls itself.
     """
 
     name: str
@@ -102,6 +103,7 @@ class SurfaceConfig(Discreet, frozen=True, kw_only=True):
     cloro_tasks: tuple[str, ...] = ()
     mentions: tuple[str, ...] = ()
     countries: tuple[str, ...] | None = None
+    coalesce_seconds: float | None = None
 
     def _shown(self) -> dict[str, Any]:
         return msgspec.structs.asdict(self) | {"options": tuple(self.options)}

@@ -12,8 +12,8 @@ class SurfaceError(Exception):
 
     `permanent`: trying again cannot help. `retry_after_seconds`: the upstream asked for that long;
     it is heard up to `LONGEST_RETRY_AFTER_SECONDS`.
-    `response_code`: the upstream's HTTP status, when it gave one. `TypeError` for what could not be
-    stored: then the adapter is broken.
+    `response_code`: the upstream's HTTP status, when it gave one. `shared`: another cell made
+    the call that failed. `TypeError` for what could not be stored: then the adapter is broken.
     """
 
     def __init__(
@@ -24,6 +24,7 @@ class SurfaceError(Exception):
         permanent: bool,
         retry_after_seconds: float | None = None,
         response_code: int | None = None,
+        shared: bool = False,
     ) -> None:
         if not (isinstance(code, str) and isinstance(message, str)):
             raise TypeError("a SurfaceError has a code and a message of text")
@@ -33,6 +34,18 @@ class SurfaceError(Exception):
         self.permanent = bool(permanent)
         self.retry_after_seconds = _heard(retry_after_seconds)
         self.response_code = None if response_code is None else int(response_code)
+        self.shared = shared
+
+    def for_another(self) -> "SurfaceError":
+        """The same failure, of a cell for which the call was not made."""
+        return SurfaceError(
+            self.code,
+            self.message,
+            permanent=self.permanent,
+            retry_after_seconds=self.retry_after_seconds,
+            response_code=self.response_code,
+            shared=True,
+        )
 
 
 def _heard(seconds: float | None) -> float | None:

@@ -7,6 +7,7 @@ that dies too the child is what it died of, and fails `WORKER_LOST`; no other ch
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -28,6 +29,7 @@ from orchestrator.surfaces import SurfaceConfig
 from workers import retry
 from workers.adapters import base
 from workers.adapters.base import Adapter, Captured, CaptureRequest
+from workers.coalescing import Coalescer
 from workers.errors import LostAloneError, SurfaceError, TooLateError
 
 Alone = Callable[[SurfaceConfig, CaptureRequest], Awaitable[Captured]]
@@ -61,12 +63,14 @@ async def attempt(
     surfaces: Mapping[str, Served],
     alone: Alone,
     *,
+    coalescer: Coalescer | None = None,
     secret: str | None = None,
     may_begin: Callable[[], bool] = lambda: True,
 ) -> Outcome:
     """Capture the cell once and say how it ended; raises nothing but cancellation.
 
     When it may not begin at the moment it would it is given back. A task is signed with `secret`.
+    Where surface and key allow it the cell shares its call with identical ones, by the `coalescer`.
     """
     cell = sheet.cells[claimed.ordinal - 1]
     served = surfaces[cell.surface]
@@ -77,12 +81,18 @@ async def attempt(
         if claimed.lost >= SUSPECT_AFTER:
             captured = await _alone(served, request, claimed.lost, alone)
         else:
-            captured = await base.run(
+            call = partial(
+                base.run,
                 served.adapter,
                 request,
                 timeout_seconds=served.config.timeout_seconds,
                 may_begin=may_begin,
             )
+            shares = served.config.coalesce_seconds is not None and sheet.plan.coalesce
+            if shares and coalescer is not None:
+                captured = await coalescer.capture(served.config, request, call)
+            else:
+                captured = await call()
     except TooLateError:
         return GivenBack(fence)
     except SurfaceError as error:
@@ -96,7 +106,8 @@ async def attempt(
     shown = captured.capture.provenance.surface_present is not False
     charge = sheet.plan.costs.get(cell.surface, 0) if shown else 0
     code = captured.capture.response_code
-    return Completed(fence, captured.json.decode(), code or None, charge)
+    shared = bool(captured.capture.provenance.coalesced)
+    return Completed(fence, captured.json.decode(), code or None, charge, shared)
 
 
 def _broken() -> SurfaceError:
@@ -146,9 +157,9 @@ def _failed(
     floor = error.retry_after_seconds or 0.0
     match _next(error, config, attempt=attempt, most=most):
         case retry.Again(delay):
-            return Retry(fence, failure, delay, error.response_code, floor)
+            return Retry(fence, failure, delay, error.response_code, floor, error.shared)
         case retry.GiveUp():
-            return Failed(fence, failure, error.response_code, floor)
+            return Failed(fence, failure, error.response_code, floor, error.shared)
 
 
 def _next(

@@ -17,6 +17,7 @@ from orchestrator.settings import Settings
 from orchestrator.store import children, nodes
 from orchestrator.store.children import Fence
 from workers import captures, loop, memory
+from workers.coalescing import Coalescer
 from workers.execution import Served
 from workers.letters import Letters
 from workers.loop import Role
@@ -71,6 +72,7 @@ class Node:
         self._quarantine = Quarantine(settings, memory_bytes=memory_bytes)
         self._captures = asyncio.TaskGroup()
         self._settler = Settler(pool, self._settled)
+        self._coalescer = Coalescer(pool, node=node_id)
         secrets = Secrets(sealer)
         self._runners = tuple(
             Runner(
@@ -83,6 +85,7 @@ class Node:
                 may_start=lambda: heartbeat.fresh,
                 alone=self._quarantine.capture,
                 secrets_of=secrets.of_tasks,
+                coalescer=self._coalescer,
             )
             for share, surfaces in _shared(slots, served)
         )
@@ -108,6 +111,7 @@ class Node:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._settler.run())
             tasks.create_task(self._recorder.run())
+            tasks.create_task(self._coalescer.run())
             helping = [
                 tasks.create_task(self._watchdog.pulse()),
                 tasks.create_task(self._listen()),
@@ -119,6 +123,7 @@ class Node:
                 await self._drain()
             self._settler.close()
             self._recorder.close()
+            self._coalescer.close()
             self._quarantine.close()
             await self._outgoing.close()
             for task in helping:

@@ -20,7 +20,8 @@ PLAN = "self-hosted"
 class LimitsView(Wire):
     """The limits of a key: requests a minute, sync callers, parents waiting, children running.
 
-    Quotas are cells a day and a month of UTC, null without one.
+    Quotas are cells a day and a month of UTC, null without one. Cells of a key that does not
+    `coalesce` share no upstream call with another.
     """
 
     requests_per_minute: int
@@ -30,6 +31,7 @@ class LimitsView(Wire):
     weight: float
     quota_daily: int | None
     quota_monthly: int | None
+    coalesce: bool
 
 
 class KeyView(Wire):

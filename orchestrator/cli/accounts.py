@@ -20,7 +20,7 @@ NUMBERS = frozenset(
 
 
 class Allowed(Wire):
-    """The limits of a key; quotas are cells, null without one."""
+    """The limits of a key; quotas are cells, null without one; `coalesce`: they share calls."""
 
     requests_per_minute: int
     sync_limit: int
@@ -29,6 +29,7 @@ class Allowed(Wire):
     weight: float
     quota_daily: int | None
     quota_monthly: int | None
+    coalesce: bool
 
 
 class Account(Discreet, Wire, kw_only=True):
@@ -65,7 +66,9 @@ def issued(made: Issued) -> Account:
 
 
 def accounts(keys: Iterable[Key]) -> "Table":
-    """The keys as a table."""
+    """The keys as a table; whether they coalesce where one does not."""
+    listed = list(keys)
+    told = ["Coalesce"] if not all(key.limits.coalesce for key in listed) else []
     made = table(
         "Name",
         "Id",
@@ -78,14 +81,19 @@ def accounts(keys: Iterable[Key]) -> "Table":
         "A day",
         "A month",
         "Credits",
+        *told,
         "Expires",
         right=NUMBERS,
     )
-    for key in keys:
-        numbers = [_number(number) for number in (*key.limits, key.credits)]
-        made.add_row(key.name, str(key.id), key.role, *numbers, rfc3339(key.expires_at) or "never")
+    for key in listed:
+        *limits, coalesces = key.limits
+        taken = [_taken(limit) for limit in (*limits, key.credits)]
+        shares = [("yes" if coalesces else "no") for _ in told]
+        made.add_row(
+            key.name, str(key.id), key.role, *taken, *shares, rfc3339(key.expires_at) or "never"
+        )
     return made
 
 
-def _number(number: float | None) -> str:
-    return "–" if number is None else f"{number:,g}"
+def _taken(limit: float | None) -> str:
+    return "–" if limit is None else f"{limit:,g}"

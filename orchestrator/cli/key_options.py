@@ -7,7 +7,7 @@ import typer
 MOST_CREDITS = 2**53 - 1
 MOST_CELLS = 2**31 - 1
 NONE, UNLIMITED = "none", "unlimited"
-Chosen = dict[str, int | float | None]
+Chosen = dict[str, int | float | bool | None]
 """What was chosen of a key's limits, by their names in `Limits`, and its `credits`."""
 
 Rate = Annotated[
@@ -37,6 +37,13 @@ QuotaDaily = Annotated[
 ]
 QuotaMonthly = Annotated[
     str | None, typer.Option(metavar="N|none", help="Cells a month of UTC; new: none.")
+]
+Coalesce = Annotated[
+    bool | None,
+    typer.Option(
+        "--coalesce/--no-coalesce",
+        help="Whether its cells share calls with identical ones, where a surface lets them.",
+    ),
 ]
 
 

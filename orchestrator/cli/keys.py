@@ -8,6 +8,7 @@ import typer
 from orchestrator.cli import key_options, moments
 from orchestrator.cli.edge import run
 from orchestrator.cli.key_options import (
+    Coalesce,
     Concurrency,
     Credits,
     QueueCapacity,
@@ -47,6 +48,7 @@ def create(
     credits: Credits = None,  # noqa: A002 - the option's name
     quota_daily: QuotaDaily = None,
     quota_monthly: QuotaMonthly = None,
+    coalesce: Coalesce = None,
     role: Annotated[Literal["client", "operator"], typer.Option(help="What it may do.")] = "client",
     expires: Expires = None,
     as_json: AsJson = False,
@@ -63,6 +65,7 @@ def create(
         credits=credits,
         quota_daily=quota_daily,
         quota_monthly=quota_monthly,
+        coalesce=coalesce,
     )
     work = keyring.create(name, chosen, role=role, expires_at=_ends(expires))
     _tell(run(work), as_json=as_json)
@@ -122,6 +125,7 @@ def limits(
     credits: Credits = None,  # noqa: A002 - the option's name
     quota_daily: QuotaDaily = None,
     quota_monthly: QuotaMonthly = None,
+    coalesce: Coalesce = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a key's limits and credits, or change those given."""
@@ -137,6 +141,7 @@ def limits(
         credits=credits,
         quota_daily=quota_daily,
         quota_monthly=quota_monthly,
+        coalesce=coalesce,
     )
     key = run(keyring.limit(name, chosen))
     if as_json:

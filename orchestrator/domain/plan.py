@@ -29,7 +29,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `delay` and `deadline` are seconds from acceptance; so many completed cells as `finish` says are
     enough (None: all of them); an estimate above `max_credits` refuses it. `costs` are the credits
-    of a cell by surface where it has any, as they were at admission: no part of what was asked.
+    of a cell by surface where it has any, and `coalesce` whether its key lets cells share upstream
+    calls: as it was at admission, no part of what was asked.
 
     A task that a client of AsyncQueue sent has the `queue` it named, one of cloro's its
     `task_type`; both are of one cell.
@@ -49,6 +50,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, str] = {}
     webhook: Webhook | None = None
     costs: dict[str, int] = {}
+    coalesce: bool = True
     queue: str | None = None
     task_type: TaskType | None = None
 
@@ -101,7 +103,9 @@ def encode(plan: Plan) -> str:
 
 def fingerprint(plan: Plan) -> bytes:
     """A digest that is the same when the same was asked for, and for nothing else."""
-    asked = msgspec.structs.replace(plan, costs={}) if plan.costs else plan
+    asked = plan
+    if plan.costs or not plan.coalesce:
+        asked = msgspec.structs.replace(plan, costs={}, coalesce=True)
     if plan.webhook is not None:
         asked = msgspec.structs.replace(asked, webhook=webhooks.compared(plan.webhook))
     return hashlib.sha256(_canonical.encode(asked)).digest()

@@ -3,6 +3,7 @@
 import pytest
 
 from admission import keys
+from admission.limits import Limits
 from tests import factories
 from tests.api.test_sync import BODY, TWO
 
@@ -28,6 +29,7 @@ async def test_a_key_reads_itself(issue, opened):
             "weight": 0.5,
             "quotaDaily": None,
             "quotaMonthly": None,
+            "coalesce": True,
         },
         "expiresAt": None,
     }
@@ -55,6 +57,19 @@ async def test_usage_counts_every_cell_ever_asked_for(client, worker, connection
         "balance": {"plan": "self-hosted", "credits": None, "unlimited": True},
         "quotas": {"daily": None, "monthly": None},
     }
+
+
+async def test_a_key_that_shares_no_calls_says_so_to_workers(connection, registered, opened):
+    """Each of its jobs does, as of its submission; a replay is the same whatever it says now."""
+    issued = await keys.create(connection, "own", limits=Limits(coalesce=False))
+    async with opened(issued.secret) as client:
+        first = await client.post("/v1/search", json=BODY, headers={"Idempotency-Key": "k"})
+        await keys.set_limits(connection, issued.key, Limits())
+        await client.post("/v1/search", json=BODY)
+        again = await client.post("/v1/search", json=BODY, headers={"Idempotency-Key": "k"})
+    assert again.headers["Location"] == first.headers["Location"]
+    told = "SELECT array_agg(payload ->> 'coalesce' ORDER BY id) FROM parent"
+    assert await factories.scalar(connection, told) == ["false", None]
 
 
 async def test_a_replay_is_not_counted_again(client):

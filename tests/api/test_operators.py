@@ -178,6 +178,7 @@ async def test_every_key_is_listed_with_its_limits_and_no_secret(
             "weight": 1.0,
             "quotaDaily": None,
             "quotaMonthly": None,
+            "coalesce": True,
         },
         "createdAt": rfc3339(created),
         "secrets": 2,

@@ -250,15 +250,17 @@ def test_a_key_lives_by_its_commands(shell):
 
 
 def test_a_key_may_spend_what_it_is_given(shell):
-    """Credits and quotas: given, shown, changed and taken away; what is no number is said."""
-    given = ("--credits", "100", "--quota-daily", "5", "--json")
+    """Credits, quotas, shared calls: given, shown, changed, taken away; no number is said."""
+    given = ("--credits", "100", "--quota-daily", "5", "--no-coalesce", "--json")
     made = json.loads(shell("keys", "create", "spender", *given))
     assert made["credits"] == 100
     assert (made["limits"]["quotaDaily"], made["limits"]["quotaMonthly"]) == (5, None)
-    changed = ("--credits", "unlimited", "--quota-daily", "none", "--quota-monthly", "9", "--json")
-    limited = json.loads(shell("keys", "limits", "spender", *changed))
+    assert made["limits"]["coalesce"] is False
+    changed = ("--credits", "unlimited", "--quota-daily", "none", "--quota-monthly", "9")
+    limited = json.loads(shell("keys", "limits", "spender", *changed, "--coalesce", "--json"))
     assert limited["credits"] is None
-    assert limited["limits"] == made["limits"] | {"quotaDaily": None, "quotaMonthly": 9}
+    new = {"quotaDaily": None, "quotaMonthly": 9, "coalesce": True}
+    assert limited["limits"] == made["limits"] | new
     assert json.loads(shell("keys", "limits", "spender", "--json")) == limited
     shell("keys", "limits", "spender", "--credits", "7")
     assert re.search(r"spender .* 9 +7 ", shell("keys", "list", COLUMNS="200"))

@@ -208,6 +208,7 @@ def arguments(session: psycopg.Connection) -> dict[str, Any]:
         **FIXED,
         "charges": [0] * len(held),
         "not_befores": [1.0] * len(held),
+        "shareds": [False] * len(held),
     }
     rows = session.execute("SELECT id FROM sync_wait ORDER BY since, id LIMIT %s", [WAITS])
     waiting = {"ids": [row[0] for row in rows.fetchall()]}

@@ -20,6 +20,7 @@ from tests import factories
 from tests.waiting import eventually
 from tests.workers.database import pool_of
 from workers.adapters.base import Captured, CaptureRequest
+from workers.coalescing import Coalescer
 from workers.errors import SurfaceError
 from workers.execution import Alone, Served
 from workers.roles.runner import Runner
@@ -52,6 +53,7 @@ class Surface:
         self.asked: list[CaptureRequest] = []
         self.running = self.most = 0
         self.error: SurfaceError | None = None
+        self.found = CAPTURE
 
     async def capture(self, request: CaptureRequest) -> Capture:
         self.asked.append(request)
@@ -63,7 +65,7 @@ class Surface:
             self.running -= 1
         if self.error:
             raise self.error
-        return NOTHING if request.query == "nothing" else CAPTURE
+        return NOTHING if request.query == "nothing" else self.found
 
     async def close(self) -> None:
         pass
@@ -106,6 +108,7 @@ async def working(
     node, surface = await factories.node(connection), Surface()
     async with pool_of(database, patience=30) as pool, asyncio.TaskGroup() as outer:
         settler = Settler(pool, lambda _: None)
+        coalescer = Coalescer(pool, node=node)
         async with asyncio.TaskGroup() as tasks:
             runner = Runner(
                 pool,
@@ -117,12 +120,15 @@ async def working(
                 may_start=may_start,
                 alone=alone,
                 secrets_of=(secrets or Secrets(None)).of_tasks,
+                coalescer=coalescer,
                 clock=clock,
             )
             outer.create_task(settler.run())
+            outer.create_task(coalescer.run())
             yield Worker(surface, settler, runner)
             surface.released.set()
         settler.close()
+        coalescer.close()
 
 
 async def waiting(

@@ -26,12 +26,18 @@ def build(configuration: Configuration, surface: str) -> Adapter:
         reason = f"no adapter {config.adapter!r} is installed; there are {', '.join(names())}"
         raise configuration.fault(surface, ("adapter",), reason)
     try:
-        return make(config)
+        adapter = make(config)
     except OptionError as error:
         faults = (
             configuration.fault(surface, ("options", *keys), why) for keys, why in error.faults
         )
         raise ConfigError("\n".join(str(fault) for fault in faults)) from None
+    if config.coalesce_seconds is not None and adapter.method == "webhook":
+        reason = (
+            "each of these calls does something of its own: they cannot be shared; leave it out"
+        )
+        raise configuration.fault(surface, ("coalesce",), reason)
+    return adapter
 
 
 def make(config: SurfaceConfig) -> Adapter:

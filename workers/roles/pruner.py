@@ -6,7 +6,7 @@ from collections import Counter
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
-from orchestrator.store import pruning
+from orchestrator.store import pruning, shared_calls
 from workers.signals import Signal
 
 REST_SECONDS = 60.0
@@ -27,13 +27,14 @@ class Pruner:
         self._gone = Counter[str]()
 
     async def step(self) -> float:
-        """One batch of parents with their children, one of what was asked of groups."""
+        """One batch of parents with their children, of actions of groups, and of shared calls."""
         kept, began = self._retention_seconds, time.monotonic()
         async with self._pool.connection() as connection:
             pruned = await pruning.prune(connection, retention_seconds=kept)
             actions = await pruning.forget_actions(connection, retention_seconds=kept)
-        self._gone.update(**pruned._asdict(), actions=actions)
-        if pruned.parents or actions:
+            calls = await shared_calls.forget(connection)
+        self._gone.update(**pruned._asdict(), actions=actions, calls=calls)
+        if pruned.parents or actions or calls:
             return BREATH * (time.monotonic() - began)
         if self._gone.total():
             _log.info("parents.pruned", **self._gone)

@@ -16,6 +16,7 @@ from orchestrator.notify import POLL_SECONDS
 from orchestrator.store import children, parents
 from orchestrator.store.children import Claimed, Fence, GivenBack
 from workers import execution
+from workers.coalescing import Coalescer
 from workers.execution import Alone, Served, Sheet
 from workers.secrets import SecretsOf
 from workers.settling import Settler
@@ -37,8 +38,9 @@ The lane's bucket reckons with `orchestrator.domain.lanes.SPREAD_SECONDS` to the
 class Runner:
     """Fills its slots, a child in each. `tasks` runs the captures.
 
-    `may_start` says whether this node is alive; `alone` captures what may kill it; `secrets_of`
-    has what tasks are signed with; `clock` counts seconds.
+    `may_start` says whether this node is alive; `alone` captures what may kill it; `coalescer`
+    shares calls among identical cells; `secrets_of` has what tasks are signed with; `clock` counts
+    seconds.
     """
 
     name = "runner"
@@ -55,6 +57,7 @@ class Runner:
         may_start: Callable[[], bool],
         alone: Alone,
         secrets_of: SecretsOf,
+        coalescer: Coalescer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.wake = Signal()
@@ -68,6 +71,7 @@ class Runner:
         self._may_start = may_start
         self._alone = alone
         self._secrets_of = secrets_of
+        self._coalescer = coalescer
         self._clock = clock
         self._running: dict[Fence, asyncio.Task[None]] = {}
         self._more = False
@@ -189,6 +193,7 @@ class Runner:
             sheet,
             self._surfaces,
             self._alone,
+            coalescer=self._coalescer,
             secret=secret,
             may_begin=lambda: self._clock() <= latest,
         )

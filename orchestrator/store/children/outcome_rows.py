@@ -11,9 +11,12 @@ from orchestrator.store.children.outcomes import Completed, Failed, GivenBack, O
 
 _COLUMNS = (
     *("parents", "ordinals", "claims", "states", "captures", "errors", "codes", "delays"),
-    *("charges", "not_befores"),
+    *("charges", "not_befores", "shareds"),
 )
-_Row = tuple[UUID, int, int, str, str | None, str | None, int | None, float | None, int, float]
+_Row = tuple[
+    *tuple[UUID, int, int, str, str | None, str | None],
+    *tuple[int | None, float | None, int, float, bool],
+]
 
 
 def columns(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
@@ -25,15 +28,18 @@ def columns(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
 
 def _row(outcome: Outcome) -> _Row:
     match outcome:
-        case Completed(fence, capture, code, charge):
-            return (*fence, "completed", capture, None, code, None, charge, 0.0)
-        case Retry(fence, failure, delay, code, not_before):
-            seconds = float(delay)  # an adapter may say 30: an array takes numbers of one kind
-            return (*fence, "retrying", None, _json(failure), code, seconds, 0, float(not_before))
-        case Failed(fence, failure, code, not_before):
-            return (*fence, "failed", None, _json(failure), code, None, 0, float(not_before))
+        case Completed(fence, capture, code, charge, shared):
+            return (*fence, "completed", capture, None, code, None, charge, 0.0, shared)
+        case Retry(fence, failure, delay, code, not_before, shared):
+            told = _json(failure)
+            # An adapter may say 30: an array takes numbers of one kind.
+            waits = float(delay), 0, float(not_before)
+            return (*fence, "retrying", None, told, code, *waits, shared)
+        case Failed(fence, failure, code, not_before, shared):
+            told = _json(failure)
+            return (*fence, "failed", None, told, code, None, 0, float(not_before), shared)
         case GivenBack(fence):
-            return (*fence, "queued", None, None, None, None, 0, 0.0)
+            return (*fence, "queued", None, None, None, None, 0, 0.0, False)
     assert_never(outcome)
 
 

@@ -16,18 +16,23 @@ class Fence(NamedTuple):
 
 
 class Completed(NamedTuple):
-    """The capture came home; `capture` is its JSON, `charge` the credits it costs."""
+    """The capture came home; `capture` is its JSON, `charge` the credits it costs.
+
+    `shared`: it came of the call of another cell, from which nothing more is learned of a lane.
+    """
 
     fence: Fence
     capture: str
     response_code: int | None = None
     charge: int = 0
+    shared: bool = False
 
 
 class Retry(NamedTuple):
     """A transient failure; the child is staged again after the delay, on the database's clock.
 
-    `not_before_seconds`: so long its upstream asked that nothing start in the lane.
+    `not_before_seconds`: so long its upstream asked that nothing start in the lane. `shared` as in
+    `Completed`.
     """
 
     fence: Fence
@@ -35,15 +40,17 @@ class Retry(NamedTuple):
     delay_seconds: float
     response_code: int | None = None
     not_before_seconds: float = 0.0
+    shared: bool = False
 
 
 class Failed(NamedTuple):
-    """The end of a child that did not work; `not_before_seconds` as in `Retry`."""
+    """The end of a child that did not work; `not_before_seconds` and `shared` as in `Retry`."""
 
     fence: Fence
     failure: Failure
     response_code: int | None = None
     not_before_seconds: float = 0.0
+    shared: bool = False
 
 
 class GivenBack(NamedTuple):

@@ -36,14 +36,15 @@ FIXED = {
 #
 # Lanes are locked by id, after parents and children and before any counter, and only when there is
 # something to write: a failure or an end to failures, an upstream that throttles or no longer does.
-# `domain.lanes.after` says the same in Python, and what for.
+# `domain.lanes.after` says the same in Python, and what for. Of a call that several cells shared
+# one of them tells.
 SETTLE = """
 WITH outcome AS MATERIALIZED (
   SELECT * FROM unnest(
     %(parents)b::uuid[], %(ordinals)b::int2[], %(claims)b::int8[], %(states)b::text[],
     %(captures)b::json[], %(errors)b::json[], %(codes)b::int2[], %(delays)b::float8[],
-    %(charges)b::int4[], %(not_befores)b::float8[]
-  ) AS t (parent_id, ordinal, claim, state, capture, error, code, delay, charge, not_before)
+    %(charges)b::int4[], %(not_befores)b::float8[], %(shareds)b::bool[]
+  ) AS t (parent_id, ordinal, claim, state, capture, error, code, delay, charge, not_before, shared)
 ), locked AS MATERIALIZED (
   SELECT id, finish - (done - failed - canceled - expired) AS wanted
   FROM parent WHERE id = ANY(%(parents)b::uuid[]) ORDER BY id FOR NO KEY UPDATE
@@ -78,7 +79,7 @@ WITH outcome AS MATERIALIZED (
         FROM outcome LEFT JOIN reached ON reached.id = outcome.parent_id) AS o,
        (SELECT count(*) FROM locked) AS held
   WHERE c.parent_id = o.parent_id AND c.ordinal = o.ordinal AND c.claim = o.claim
-  RETURNING c.parent_id, c.ordinal, c.state, c.lane_id, c.charged,
+  RETURNING c.parent_id, c.ordinal, c.state, c.lane_id, c.charged, o.shared,
             o.code IS DISTINCT FROM 429
               AND (o.state = 'retrying'
                    OR (o.state = 'failed' AND o.error ->> 'retryable' = 'true')) AS broken,
@@ -133,6 +134,7 @@ WITH outcome AS MATERIALIZED (
          count(*) FILTER (WHERE broken) AS failures, max(throttled_at) AS throttled_at,
          max(not_before) AS not_before
   FROM settled
+  WHERE NOT shared
   GROUP BY 1
 ), learned AS MATERIALIZED (
   SELECT l.id, t.completed, t.not_before, new.strikes > 0 AS struck, new.halved,

@@ -14,7 +14,7 @@ from admission.tables import (
 from orchestrator.store.tables.counted import Backlog, Inflight, LaneLoad, Strand
 from orchestrator.store.tables.deliveries import DataKey, Delivery, DeliveryReplay, WebhookSecret
 from orchestrator.store.tables.groups import GroupAction, GroupUsage, ParentGroup
-from orchestrator.store.tables.jobs import Child, Parent
+from orchestrator.store.tables.jobs import Child, Parent, SharedCall
 from orchestrator.store.tables.lanes import Lane, LanePace, Node, Surface, Watcher
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "RateBucket",
     "RateLot",
     "Reservation",
+    "SharedCall",
     "Strand",
     "Surface",
     "SyncWait",

@@ -194,3 +194,21 @@ class Child(SQLModel, table=True):
     error: dict[str, Any] | None = Field(sa_column=Column(JSON))
     log: list[Any] | None = Field(sa_column=Column(ARRAY(JSON)))
     result: dict[str, Any] | None = Field(sa_column=Column(JSON))
+
+
+class SharedCall(SQLModel, table=True):
+    """One upstream call for identical cells: `digest` says which, `token` which call.
+
+    It runs in the worker process `node` while it has neither a `capture` nor a `failure`. It counts
+    `until` then: the capture's age, or the latest moment at which the call can still be running.
+    """
+
+    __tablename__ = "shared_call"
+    __table_args__ = (Index("shared_call_until", "until"), {"postgresql_with": BUSY})
+
+    digest: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    token: uuid.UUID = Field(sa_column=Column(Uuid, nullable=False))
+    node: int = Field(sa_column=Column(Integer, nullable=False))
+    until: datetime = Field(sa_column=moment(nullable=False))
+    capture: str | None = Field(sa_column=Column(Text))
+    failure: str | None = Field(sa_column=Column(Text))
