@@ -67,6 +67,18 @@ def test_every_key_is_read(read):
     assert site.region("US").proxy is None
 
 
+def test_names_countries_and_languages_are_read(read):
+    """Names to look for in answers, where a surface is asked from, and a region's language."""
+    text = "[surfaces.a]\nadapter = 'x'\n"
+    plain = read(text).surfaces["a"]
+    assert (plain.mentions, plain.countries, plain.region("GB").locale) == ((), None, None)
+    said = "mentions = ['Acme', 'Ré & Co']\ncountries = ['us', 'GB', 'gb']\n"
+    site = read(text + said + "regions.gb.locale = 'cy-GB'").surfaces["a"]
+    assert site.mentions == ("Acme", "Ré & Co")
+    assert site.countries == ("GB", "US")
+    assert (site.region("GB").locale, site.regional("GB")) == ("cy-GB", False)
+
+
 def test_a_lane_has_its_own_limits_or_those_of_its_surface(read):
     """A country may have its own concurrency, its own rate, or both."""
     site = read(WHOLE, **ENVIRONMENT).surfaces["site"]
@@ -257,6 +269,15 @@ def test_a_broken_file_is_placed(faults, text, expected):
         ('regions.GB.proxy = "http://h:x"', "regions.GB.proxy: a proxy is"),
         ('regions.GB.proxy = "${UNSET_1}"', "regions.GB.proxy: environment variable UNSET_1"),
         ('options.a = [1, {b = "${UNSET_2}"}]', "options.a.1.b: environment variable UNSET_2"),
+        ("mentions = 'Acme'", "mentions: Input should be a valid list"),
+        ("mentions = ['Acme', ' ']", "mentions.1: String should match"),
+        ("mentions = ['']", "mentions.0: String should"),
+        ("countries = []", "countries: List should have at least 1"),
+        ("countries = ['GB', 'UK']", "countries.1: not a country"),
+        ("countries = 'GB'", "countries: Input should be a valid list"),
+        ("regions.GB.locale = 'en_GB'", "regions.GB.locale: not a language tag"),
+        ("regions.GB.locale = 'English, please'", "regions.GB.locale: not a language tag"),
+        ("regions.GB.countries = ['GB']", "regions.GB.countries: unknown key"),
         ("regions = {gb = {}, GB = {}}", "regions: a country is named twice"),
     ],
 )
@@ -295,3 +316,13 @@ def test_a_key_is_found_wherever_it_stands(before, statement):
     assert line_of(lead + statement + "\nlast = 1\n", ("t", "key", "deeper")) == (
         lead.count("\n") + 1
     )
+
+
+def test_answer_engines_are_given_longer(read):
+    """Where no time-out is configured; one that is counts."""
+    loaded = read(
+        '[surfaces.a]\nadapter = "openai"\n[surfaces.b]\nadapter = "http"\n'
+        '[surfaces.c]\nadapter = "openai"\ntimeout = "5s"\n'
+    )
+    seconds = {name: one.timeout_seconds for name, one in loaded.surfaces.items()}
+    assert (seconds["a"], seconds["b"], seconds["c"]) == (120, 30, 5)

@@ -12,8 +12,8 @@ from orchestrator.domain.envelope import Answer, Capture, Evidence, Method, Prov
 from orchestrator.surfaces import SurfaceConfig
 from workers.adapters import presets
 from workers.adapters.base import CaptureRequest, Options, now_text, read_options
+from workers.adapters.http_feed import FeedReader
 from workers.adapters.http_reading import (
-    FeedReader,
     HtmlReader,
     JsonReader,
     Reader,
@@ -100,7 +100,7 @@ class Http:
         self._reader = _reader(options)
         body = frozenset() if self._body is None else self._body.names
         named = (template.names for template in self._headers.values())
-        self._told = told(self._url.names.union(body, *named)) | {"language"}
+        self._told = told(self._url.names.union(body, *named)) | _accepted(options)
         self._egress = Egress(regions=config.regions)
 
     async def capture(self, request: CaptureRequest) -> Capture:
@@ -183,6 +183,11 @@ def _reader(options: HttpOptions) -> Reader:
                 sources=_optional(options.sources),
                 error=_optional(options.error),
             )
+
+
+def _accepted(options: HttpOptions) -> set[str]:
+    """What an `Accept-Language` tells: a page heeds it, an API passes it to nobody."""
+    return set() if options.format == "json" else {"language"}
 
 
 def _optional(text: str | None) -> ParsedResult | None:

@@ -1,4 +1,4 @@
-"""From a reply to what it says: JSON by JMESPath, HTML by its readable part, a feed, or text."""
+"""From a reply to what it says: JSON by JMESPath, HTML by its readable part, or text."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,6 @@ from typing import Any, NamedTuple, Protocol, get_args
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import anyio
-import feedparser
 import jmespath
 import msgspec
 from jmespath.exceptions import JMESPathError
@@ -21,7 +20,7 @@ from workers.egress import Reply
 from workers.errors import SurfaceError
 
 _ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
-_LONG_PAGE_BYTES = 8 * 1024  # about 4 ms of reading; longer pages leave the event loop
+LONG_PAGE_BYTES = 8 * 1024  # about 4 ms of reading; longer pages leave the event loop
 
 
 class Reading(NamedTuple):
@@ -61,28 +60,18 @@ class HtmlReader:
     async def read(self, reply: Reply) -> Reading:
         """The page; a long one is read on a thread, since it takes milliseconds."""
         html = decode(reply.body, reply.content_type, html=True)
-        if len(reply.body) < _LONG_PAGE_BYTES:
-            page = http_page.read(html, _base(reply.url))
+        if len(reply.body) < LONG_PAGE_BYTES:
+            read = http_page.read(html, base(reply.url))
         else:
-            page = await anyio.to_thread.run_sync(
-                http_page.read, html, _base(reply.url), abandon_on_cancel=True
+            read = await anyio.to_thread.run_sync(
+                http_page.read, html, base(reply.url), abandon_on_cancel=True
             )
         sources = (
             Source(id=number, url=link.url, title=link.title)
-            for number, link in enumerate(page.links, 1)
+            for number, link in enumerate(read.links, 1)
         )
-        title = (Block(type="title", text=page.title),) if page.title else ()
-        return Reading(page.text, page.markdown, html, numbered(sources), title)
-
-
-class FeedReader:
-    """The entries of a feed, RSS or Atom, are the answer, and their pages its sources."""
-
-    async def read(self, reply: Reply) -> Reading:
-        """The feed; a long one is read on a thread, since it takes milliseconds."""
-        if len(reply.body) < _LONG_PAGE_BYTES:
-            return _feed(reply)
-        return await anyio.to_thread.run_sync(_feed, reply, abandon_on_cancel=True)
+        title = (Block(type="title", text=read.title),) if read.title else ()
+        return Reading(read.text, read.markdown, html, numbered(sources), title)
 
 
 class JsonReader:
@@ -125,27 +114,6 @@ class JsonReader:
             answer, _ = compose(markdown or "")
             return Reading(answer.text, answer.markdown, document, sources, answer.blocks)
         return Reading(text, markdown or "", document, sources)
-
-
-def _feed(reply: Reply) -> Reading:
-    """What a feed says; `SurfaceError` for what is none."""
-    headers = {"content-type": reply.content_type, "content-location": _base(reply.url)}
-    found = feedparser.parse(reply.body, response_headers=headers)
-    if not found.version:
-        raise SurfaceError("BAD_RESPONSE", "the reply is no feed", permanent=False)
-    blocks, sources, shown = [], [], []
-    for number, entry in enumerate(found.entries, 1):
-        title = " ".join(str(entry.get("title", "")).split())
-        summary = http_page.plain(str(entry.get("summary", "")))
-        url = _page(entry.get("link"), reply.url)
-        sources += [Source(id=number, url=url, title=title or None)] if url else []
-        words = "\n".join(filter(None, (title, summary)))
-        references = (number,) if url else ()
-        blocks += [Block(type="entry", text=words, reference_ids=references)] if words else []
-        shown += [f"## [{title or url}]({url})\n\n{summary}".strip() if url else words]
-    text = "\n\n".join(block.text for block in blocks)
-    raw = decode(reply.body, reply.content_type)
-    return Reading(text, "\n\n".join(filter(None, shown)), raw, tuple(sources), tuple(blocks))
 
 
 def expression(text: str) -> ParsedResult:
@@ -191,7 +159,7 @@ def _listed(found: Any, origin: str) -> Iterator[Source]:
         raise _bad("`sources` of this surface finds no list in the reply")
     for number, entry in enumerate(found or (), 1):
         source = {"url": entry} if isinstance(entry, str) else entry
-        if isinstance(source, dict) and (url := _page(source.get("url"), origin)):
+        if isinstance(source, dict) and (url := page(source.get("url"), origin)):
             yield _source(number, url, source)
 
 
@@ -208,20 +176,20 @@ def _source(number: int, url: str, entry: dict[str, Any]) -> Source:
     )
 
 
-def _page(url: Any, origin: str) -> str | None:
+def page(url: Any, origin: str) -> str | None:
     """The absolute URL of a page; None for anything a reader should not follow."""
     if not isinstance(url, str) or not url.strip():
         return None
     if url.startswith(("http://", "https://")):
         return url
     try:
-        absolute = urljoin(_base(origin), url.strip())
+        absolute = urljoin(base(origin), url.strip())
     except ValueError:
         return None
     return absolute if absolute.startswith(("http://", "https://")) else None
 
 
-def _base(url: str) -> str:
+def base(url: str) -> str:
     """The URL without its query, which may hold a secret and is no part of a relative link."""
     return urlunsplit(urlsplit(url)._replace(query="", fragment=""))
 

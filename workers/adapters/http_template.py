@@ -15,7 +15,9 @@ from yarl import URL
 PLACEHOLDERS = (
     *("query", "country", "city", "language"),
     *("country_lower", "country_name", "place", "locale", "primary_language"),
+    *("written_language", "google_language", "google_country", "query_escaped"),
 )
+_NUMBER = "{google_country}"
 _PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
 _UNKNOWN = re.compile(r"\{(?!(?:" + "|".join(PLACEHOLDERS) + r")\})[^{}]*\}")
 _AUTHORITY = re.compile(r"(https?)://([^/?#\\]+)", re.IGNORECASE)
@@ -25,11 +27,15 @@ Values = Mapping[str, str]
 
 
 class Template:
-    """A text whose placeholders are filled in one pass, each value encoded by `encode`."""
+    """A text whose placeholders are filled in one pass, each value encoded by `encode`.
+
+    `number`: it is nothing but a placeholder for a number.
+    """
 
     def __init__(self, text: str, encode: Callable[[str], str]) -> None:
         self._parts = _PLACEHOLDER.split(text)  # literal, name, literal, name, … literal
         self._encode = encode
+        self.number = text == _NUMBER
 
     @property
     def fixed(self) -> bool:
@@ -69,7 +75,10 @@ class UrlTemplate:
 
 
 class BodyTemplate:
-    """A JSON value; the placeholders in its strings (not its keys) are filled."""
+    """A JSON value; the placeholders in its strings (not its keys) are filled.
+
+    A string that is nothing but `{google_country}` becomes a number.
+    """
 
     def __init__(self, body: Any) -> None:
         self._body = _compiled(body)
@@ -146,6 +155,8 @@ def _templates(value: Any) -> Iterator[Template]:
 
 def _filled(value: Any, values: Values) -> Any:
     match value:
+        case Template(number=True):
+            return int(value.fill(values))
         case Template():
             return value.fill(values)
         case dict():

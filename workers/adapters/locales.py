@@ -3,12 +3,19 @@
 import re
 from functools import lru_cache
 
+import pycountry
 from babel import Locale, UnknownLocaleError
+from babel.core import get_global
 
 from workers.adapters.base import CaptureRequest
 
 _TAG = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 _LONGEST_TAG = 35
+_SHORT = {"HK": "Hong Kong", "MO": "Macao", "PS": "Palestine"}
+"""CLDR's short names where its own are of use to nobody; Babel leaves them out."""
+_GOOGLE = {"nb": "no", "nn": "no", "he": "iw", "fil": "tl", "jv": "jw"}
+"""What Google's `hl` calls a language, where it is not by its ISO 639 code."""
+_FIRST_GOOGLE_COUNTRY = 2000
 
 
 @lru_cache(maxsize=4096)
@@ -34,6 +41,17 @@ def primary(tag: str) -> str:
     return tag.partition("-")[0].lower()
 
 
+def written(tag: str) -> str:
+    """The language of a tag, Chinese by its script: `zh-CN`, `zh-TW`, `en` of `en-GB`."""
+    if primary(tag) != "zh":
+        return primary(tag)
+    parts = tag.lower().split("-")[1:]
+    if "hans" in parts or "hant" in parts:
+        return "zh-TW" if "hant" in parts else "zh-CN"
+    likely = get_global("likely_subtags").get(f"zh_{parts[-1].upper()}", "") if parts else ""
+    return "zh-TW" if "Hant" in likely else "zh-CN"
+
+
 def values(request: CaptureRequest, own: str | None) -> dict[str, str]:
     """What is filled in for each placeholder of a template; `own` is the region's own locale."""
     tag = locale(request.country, request.language or own) or ""
@@ -48,13 +66,25 @@ def values(request: CaptureRequest, own: str | None) -> dict[str, str]:
         "language": request.language or own or "",
         "locale": tag,
         "primary_language": primary(tag),
+        "written_language": written(tag),
+        "google_language": _GOOGLE.get(primary(tag), written(tag).lower()),
+        "google_country": _numbered(request.country),
+        "query_escaped": request.query.replace("%", "%25").replace("+", "%2B"),
     }
 
 
 @lru_cache(maxsize=512)
 def _named(country: str) -> str:
-    """The country in English, as CLDR calls it."""
-    return str(Locale("en").territories.get(country, country))
+    """The country in English: `Trinidad and Tobago`, `Hong Kong`."""
+    name = _SHORT.get(country) or str(Locale("en").territories.get(country, country))
+    return name.replace(" & ", " and ").replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+
+
+@lru_cache(maxsize=512)
+def _numbered(country: str) -> str:
+    """Google's own number of a country, after that of ISO 3166-1: `2840` for US."""
+    found = pycountry.countries.get(alpha_2=country)
+    return "0" if found is None else str(_FIRST_GOOGLE_COUNTRY + int(found.numeric))
 
 
 def _spoken(country: str) -> str | None:

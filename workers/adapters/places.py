@@ -6,9 +6,11 @@ from orchestrator.domain import envelope
 from workers.adapters.base import CaptureRequest
 
 _TELL = {
-    "country": frozenset({"country", "country_lower", "country_name", "place"}),
+    "country": frozenset({"country", "country_lower", "country_name", "google_country", "place"}),
     "city": frozenset({"city", "place"}),
-    "language": frozenset({"language", "locale", "primary_language"}),
+    "language": frozenset(
+        {"language", "locale", "primary_language", "written_language", "google_language"}
+    ),
 }
 """The placeholders by which each part of a region is told."""
 

@@ -37,7 +37,8 @@ def applied(options: Mapping[str, Any]) -> dict[str, Any]:
     if name not in names():
         raise OptionError((("preset",), f"there is no such preset; there are {', '.join(names())}"))
     (surface,) = tomllib.loads(text(str(name)))["surfaces"].values()
-    return {**_filled(surface["options"]), **rest}
+    taken = {key: value for key, value in surface["options"].items() if key not in rest}
+    return {**_filled(taken), **rest}
 
 
 def _filled(value: Any) -> Any:
