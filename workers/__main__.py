@@ -14,7 +14,7 @@ from orchestrator.configuration import Configuration
 from orchestrator.errors import BROKEN_CONFIGURATION, SUPERVISED, ConfigError, ParallaxError
 from orchestrator.garbage import spared
 from orchestrator.settings import Settings
-from workers import captures, checking, process, serving
+from workers import captures, process, serving
 from workers.execution import Served
 from workers.shares import least
 
@@ -75,5 +75,13 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
+def _begin() -> int:
+    if sys.argv[1:2] != ["check"]:
+        return main()
+    from workers import checking  # noqa: PLC0415 - it asks like the API, which no worker needs
+
+    return checking.main(sys.argv[2:])
+
+
 if __name__ == "__main__":
-    sys.exit(checking.main(sys.argv[2:]) if sys.argv[1:2] == ["check"] else main())
+    sys.exit(_begin())

@@ -2,149 +2,141 @@
 
 import argparse
 import asyncio
+import os
 import sys
-import time
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from io import TextIOWrapper
 
 import msgspec
+import structlog
 import uvloop
+from pydantic import ValidationError
 
 from orchestrator import configuration, observability, settings
-from orchestrator.domain.envelope import Capture, Failure
+from orchestrator.api.regions import RegionIn
+from orchestrator.configuration import Configuration
+from orchestrator.domain import queues
+from orchestrator.domain.regions import Region
 from orchestrator.errors import ConfigError
-from workers import serving
-from workers.adapters import base, discovery
-from workers.adapters.base import Adapter, CaptureRequest
-from workers.errors import SurfaceError
+from orchestrator.settings import Settings
+from workers import captures, serving
+from workers.asking import Asked, ask
+from workers.checked import Checked, Skipped, lines
 from workers.execution import Served
 
-QUESTION = "Which running shoes are best for wide feet?"
-PAGE = "https://example.com/"
-_WIDEST = 100
-
-
-class Checked(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What came of a surface: `capture` is an Envelope without its job; null when it failed."""
-
-    surface: str
-    adapter: str
-    country: str
-    seconds: float
-    capture: Capture | None = None
-    error: Failure | None = None
-
-
-class Asked(NamedTuple):
-    """What is asked, and from where."""
-
-    query: str | None
-    country: str
-    city: str | None
-    language: str | None
+INTERRUPTED = 130
+_log = structlog.get_logger()
 
 
 def main(arguments: Sequence[str]) -> int:
     """0 when every surface answered, 1 when one did not or cannot be used as it is configured."""
-    given = _arguments(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # an odd locale garbles, never stops
+    given, region = _arguments(arguments)
     try:
         here = settings.load()
         observability.configure(here)
-        configured = configuration.load(here.config, reachable=here.allow_networks)
-        served = serving.served(configured, given.names)
+        served = serving.served(_configured(here), given.names)
+        asked = Asked(given.query, region, here.default_country)
+        return _checked(served, asked, as_json=given.json, named=frozenset(given.names))
     except ConfigError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - for the person who asked
+        _note(str(error))
         return 1
-    country = given.country or here.default_country
-    asked = Asked(given.query, country.upper(), given.city, given.language)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        checked = runner.run(check(served, asked))
-    for line in _told(checked, as_json=given.json, whole=bool(given.names)):
-        print(line)  # noqa: T201 - the answer
-    return int(any(one.error for one in checked))
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
-async def check(served: Mapping[str, Served], asked: Asked) -> list[Checked]:
-    """Each surface that can be asked without more being said, asked once; all at the same time."""
-    able = {name: one for name, one in served.items() if not _demanding(one.adapter)}
+async def check(
+    served: Mapping[str, Served], asked: Asked, tell: Callable[[Checked | Skipped], None]
+) -> None:
+    """Ask all at the same time, and tell of each in their order, as soon as it has answered."""
     try:
-        return list(await asyncio.gather(*(_one(*named, asked) for named in able.items())))
+        async with asyncio.TaskGroup() as group:
+            for task in [group.create_task(ask(*named, asked)) for named in served.items()]:
+                tell(await task)
     finally:
-        for one in served.values():
-            await one.adapter.close()
+        for name, one in served.items():
+            await _close(name, one)
 
 
-async def _one(name: str, served: Served, asked: Asked) -> Checked:
-    countries = discovery.describe(served.config, served.adapter).countries
-    country = asked.country
-    if countries is not None and country not in countries:
-        country = countries[0]
-    request = CaptureRequest(
-        child=f"check.{name}",
-        query=asked.query or (PAGE if _of_pages(served.adapter) else QUESTION),
-        surface=name,
-        country=country,
-        city=asked.city,
-        language=asked.language,
-    )
-    capture, failure = None, None
-    begun = time.monotonic()
+async def _close(name: str, served: Served) -> None:
     try:
-        seconds = served.config.timeout_seconds
-        capture = (await base.run(served.adapter, request, timeout_seconds=seconds)).capture
-    except SurfaceError as error:
-        failure = Failure(code=error.code, message=error.message, retryable=not error.permanent)
-    return Checked(
-        surface=name,
-        adapter=served.config.adapter,
-        country=country,
-        seconds=round(time.monotonic() - begun, 3),
-        capture=capture,
-        error=failure,
-    )
+        await served.adapter.close()
+    except Exception:  # noqa: BLE001 - somebody else's code
+        _log.exception("adapter.broken", surface=name)
 
 
-def _told(checked: Sequence[Checked], *, as_json: bool, whole: bool) -> list[str]:
-    if as_json:
-        return [msgspec.json.format(msgspec.json.encode(checked), indent=2).decode()]
-    lines = [_line(one) for one in checked]
-    if whole:
-        lines += [
-            msgspec.json.format(msgspec.json.encode(one.capture), indent=2).decode()
-            for one in checked
-            if one.capture
-        ]
-    return lines
+def _configured(here: Settings) -> Configuration:
+    path = here.config or configuration.DEFAULT_FILE
+    if not path.exists():
+        raise ConfigError(
+            f"there is no {path}, so no surface is real: `parallax init` writes one for the keys"
+            " that are in the environment"
+        )
+    configured = configuration.load(path, reachable=here.allow_networks)
+    if all(map(queues.is_queue, configured.surfaces)):
+        raise ConfigError(
+            f"{path} has queues and no surface: begin with [surfaces.<name>]; where there is no"
+            " file yet, `parallax init` writes one with examples"
+        )
+    return configured
 
 
-def _line(one: Checked) -> str:
-    head = f"{one.surface} ({one.adapter}, {one.country}, {one.seconds:.1f} s): "
-    if one.error is not None:
-        return f"{head}FAILED: {one.error.code}: {one.error.message}"
-    if one.capture is None or not one.capture.provenance.surface_present:
-        return f"{head}ok, and showed nothing"
-    words = " ".join(one.capture.answer.text.split())
-    shown = words if len(words) <= _WIDEST else f"{words[:_WIDEST]}…"
-    return f"{head}ok, {len(one.capture.evidence.sources)} sources: {shown}"
+def _checked(
+    served: Mapping[str, Served], asked: Asked, *, as_json: bool, named: frozenset[str]
+) -> int:
+    found: list[Checked] = []
+
+    def tell(one: Checked | Skipped) -> None:
+        if isinstance(one, Checked):
+            found.append(one)
+            if not as_json:
+                _print(*lines(one, whole=bool(named)))
+        elif one.surface in named or not queues.is_queue(one.surface):
+            _note(f"{one.surface}: skipped: {one.reason}")
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(check(served, asked, tell))
+        if as_json:
+            _print(msgspec.json.encode(found).decode())
+        code = int(any(one.error for one in found))
+        if captures.abandoned():
+            os._exit(code)  # all is said, and closing the loop would wait for them
+    return code
 
 
-def _demanding(adapter: Adapter) -> bool:
-    """Whether nobody can ask it without options: it calls what a job names."""
-    return bool(adapter.options_schema.get("required"))
+def _print(*told: str) -> None:
+    print(*told, sep="\n", flush=True)  # noqa: T201 - the answer
 
 
-def _of_pages(adapter: Adapter) -> bool:
-    return bool(getattr(adapter, "query_schema", {}).get("format") == "uri")
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - for the person who asked
 
 
-def _arguments(given: Sequence[str]) -> argparse.Namespace:
+def _arguments(given: Sequence[str]) -> tuple[argparse.Namespace, Region | None]:
     parser = argparse.ArgumentParser(
         prog="python -m workers check", description="Ask each surface once, live."
     )
-    parser.add_argument("names", nargs="*", help="only these; their captures are shown whole")
+    parser.add_argument("names", nargs="*", help="only these; their Envelopes are shown whole")
     parser.add_argument("--query", help="what to ask")
-    parser.add_argument("--country", help="as seen from where; PARALLAX_DEFAULT_COUNTRY")
+    parser.add_argument("--country", help="as seen from there, else PARALLAX_DEFAULT_COUNTRY")
     parser.add_argument("--city")
     parser.add_argument("--language")
     parser.add_argument("--json", action="store_true", help="one JSON document")
-    return parser.parse_args(given)
+    read = parser.parse_args(given)
+    if read.country is None and (read.city or read.language):
+        parser.error("--city and --language are of a --country")
+    try:
+        return read, _region(read)
+    except ValidationError as error:
+        faults = (f"--{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
+        parser.error("; ".join(faults))
+
+
+def _region(given: argparse.Namespace) -> Region | None:
+    """As the API would read it; None if nothing is said of it."""
+    if given.country is None:
+        return None
+    parts = {"country": given.country, "city": given.city, "language": given.language}
+    return Region(**RegionIn.model_validate(parts).model_dump())

@@ -6,7 +6,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestrator.cli import deliveries, demo, headroom, jobs, keys, lanes, servers
+from orchestrator.cli import (
+    deliveries,
+    demo,
+    headroom,
+    initial,
+    jobs,
+    keys,
+    lanes,
+    servers,
+    surfaces,
+)
 from orchestrator.errors import ParallaxError
 
 
@@ -50,10 +60,12 @@ def build() -> typer.Typer:
     )
     commands.callback()(_root)
     commands.command()(demo.demo)
+    commands.command()(initial.init)
     for group in (servers, jobs, headroom):
         for command in group.COMMANDS:
             commands.command()(command)
     commands.add_typer(keys.build(), name="keys")
+    commands.add_typer(surfaces.build(), name="surfaces")
     commands.add_typer(lanes.build(), name="lanes")
     commands.add_typer(deliveries.build(), name="deliveries")
     return commands
