@@ -4,6 +4,7 @@ import pytest
 
 from admission import keys
 from admission.limits import Limits
+from orchestrator.domain import plan as plans
 from tests import factories
 from tests.api.test_sync import BODY, TWO
 
@@ -60,16 +61,15 @@ async def test_usage_counts_every_cell_ever_asked_for(client, worker, connection
 
 
 async def test_a_key_that_shares_no_calls_says_so_to_workers(connection, registered, opened):
-    """Each of its jobs does, as of its submission; a replay is the same whatever it says now."""
-    issued = await keys.create(connection, "own", limits=Limits(coalesce=False))
-    async with opened(issued.secret) as client:
-        first = await client.post("/v1/search", json=BODY, headers={"Idempotency-Key": "k"})
-        await keys.set_limits(connection, issued.key, Limits())
-        await client.post("/v1/search", json=BODY)
-        again = await client.post("/v1/search", json=BODY, headers={"Idempotency-Key": "k"})
-    assert again.headers["Location"] == first.headers["Location"]
-    told = "SELECT array_agg(payload ->> 'coalesce' ORDER BY id) FROM parent"
+    """Each of its jobs does; of another key none does. A replay is one either way."""
+    for name, shares in (("own", False), ("shared", True)):
+        issued = await keys.create(connection, name, limits=Limits(coalesce=shares))
+        async with opened(issued.secret) as client:
+            await client.post("/v1/search", json=BODY)
+    told = "SELECT array_agg(payload ->> 'coalesce' ORDER BY key_id) FROM parent"
     assert await factories.scalar(connection, told) == ["false", None]
+    own = factories.plan(coalesce=False)
+    assert plans.fingerprint(own) == plans.fingerprint(factories.plan())
 
 
 async def test_a_replay_is_not_counted_again(client):
