@@ -4,6 +4,7 @@ A provider's citations point into its markdown; an Envelope's point into the pla
 Unicode code points, so that a position is carried over exactly, past emphasis, links and escapes.
 """
 
+import re
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,8 @@ _KINDS = {
 _LINES = frozenset({*_KINDS, "TableHead", "TableRow"})
 """What begins on a line of its own."""
 _INDENT = "  "
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 class Span(NamedTuple):
@@ -96,8 +99,11 @@ class Prose(NamedTuple):
 
 
 def read(markdown: str) -> Prose:
-    """The text of any markdown at all: nothing is malformed."""
-    reader = _Reader(markdown)
+    """The text of any markdown at all: nothing is malformed.
+
+    Lone surrogates, which no encoding knows, are replaced one for one.
+    """
+    reader = _Reader(markdown if markdown.isascii() else _SURROGATE.sub(_REPLACEMENT, markdown))
     event: Any  # one name, alone or with what it is about
     for event, place in pyromark.events_with_range(reader.markdown, options=_OPTIONS):
         if isinstance(event, str):
