@@ -13,6 +13,7 @@ from tests.bench import (
     flat,
     floor,
     lanes,
+    normalising,
     pruning,
     report,
     snapshot,
@@ -45,6 +46,7 @@ BENCHES = {
     "flat": flat.run,
     "telling": telling.run,
     "deliveries": deliveries.run,
+    "normalising": normalising.run,
 }
 
 parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)

@@ -12,6 +12,7 @@ from tests.bench import (
     fanout,
     flat,
     lanes,
+    normalising,
     pruning,
     snapshot,
     starts,
@@ -30,6 +31,7 @@ from tests.bench import (
         *(fanout, submissions, batches, snapshot),
         *(captures, sync, waiting, steering),
         *(lanes, breaker, fairness, dead, wide, pruning, starts, flat, telling, deliveries),
+        normalising,
     ],
 )
 def test_a_benchmark_does_all_its_work_at_a_small_size(bench):
