@@ -9,7 +9,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -69,12 +69,15 @@ class Reply(Discreet, frozen=True, kw_only=True):
         return {"status": self.status, "content_type": self.content_type}
 
 
-class Lane(NamedTuple):
+class Lane(Discreet, frozen=True, kw_only=True):
     """A session, the HTTP proxy to name with each of its calls, and whether any proxy connects."""
 
     session: aiohttp.ClientSession
     proxy: str | None
     proxied: bool
+
+    def _shown(self) -> dict[str, Any]:
+        return {"proxied": self.proxied}
 
 
 class Egress:
@@ -115,7 +118,11 @@ class Egress:
                 connector = self._guard.connector(self._tls)
             else:
                 connector = _connector(socks, self._tls)
-            lane = Lane(_session(connector), None if socks else proxy, proxy is not None)
+            lane = Lane(
+                session=_session(connector),
+                proxy=None if socks else proxy,
+                proxied=proxy is not None,
+            )
             self._lanes[country] = lane
         return lane
 

@@ -9,8 +9,10 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
+
+from aiohttp import ClientSession
 
 import admission
 import orchestrator
@@ -39,7 +41,8 @@ from tests.contract.canaries import SECRETS
 from workers.adapters import discovery
 from workers.adapters.base import CaptureRequest
 from workers.adapters.http import HttpOptions
-from workers.egress import Call, Egress, Reply
+from workers.adapters.providers.contract import ProviderOptions
+from workers.egress import Call, Egress, Lane, Reply
 from workers.execution import Served
 from workers.outgoing import Reply as OutgoingReply
 
@@ -170,7 +173,17 @@ HOLDERS: dict[str, Callable[[Path], object]] = {
     ),
     "workers.adapters.http.Http": lambda path: discovery.build(configured(path), "site"),
     "workers.adapters.http.HttpOptions": options,
+    "workers.adapters.providers.contract.ProviderOptions": lambda _: ProviderOptions(
+        model="m",
+        api_key=SECRETS["LOST_KEY"],
+        base_url=UPSTREAM,
+        headers={"Authorization": SECRETS["HEADER"]},
+        extra_body={"secret": SECRETS["BODY"]},
+    ),
     "workers.egress.Call": call,
+    "workers.egress.Lane": lambda path: Lane(
+        session=cast("ClientSession", None), proxy=surface(path).regions["US"].proxy, proxied=True
+    ),
     "workers.egress.Egress": lambda path: Egress(regions=surface(path).regions),
     "workers.egress.Reply": reply,
     "workers.execution.Served": lambda path: Served(
@@ -188,6 +201,11 @@ HARMLESS = {
     "orchestrator.api.styles.Style": "which headers responses have",
     "orchestrator.domain.dialects.cloro.CloroSource": "a page",
     "orchestrator.domain.dialects.cloro.CloroWebhook": "where to, not by what it is signed",
+    "orchestrator.api.option_checks.Made": "schemas of options",
+    "orchestrator.store.shared_calls.Asked": "which call, not a credential",
+    "orchestrator.store.shared_calls.Heard": "which call, not a credential",
+    "orchestrator.store.shared_calls.Told": "which call, not a credential",
+    "orchestrator.store.tables.jobs.SharedCall": "which call, not a credential",
     "orchestrator.api.asking.Question": "the account, not its secret",
     "orchestrator.api.batching.Batch": "the account, not its secret",
     "orchestrator.api.between.Fields": "the names of surfaces",
@@ -205,7 +223,15 @@ HARMLESS = {
     "orchestrator.domain.plan.Plan": "a client's own words, shown to it alone",
     "orchestrator.api.telling.Subject": "headers of a reply, made here",
     "orchestrator.embedded.server.Embedded": "a server without passwords",
+    "workers.adapters.composing.Page": "what a provider cites",
     "workers.adapters.http_page.Link": "what a page links to",
+    "workers.adapters.providers.anthropic._Cited": "what a provider cites",
+    "workers.adapters.providers.anthropic._Result": "what a provider found",
+    "workers.adapters.providers.chat._Cited": "what a provider cites",
+    "workers.adapters.providers.chat._Result": "what a provider found",
+    "workers.adapters.providers.responses._Action": "what a provider opened",
+    "workers.adapters.providers.responses._Annotation": "what a provider cites",
+    "workers.adapters.providers.responses._Found": "what a provider found",
     "workers.letters.Letter": "what a client is told, and signers, which are discreet themselves",
     "workers.quarantine._Work": "settings and a request, which are discreet themselves",
 }
