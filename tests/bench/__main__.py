@@ -3,6 +3,7 @@
 import argparse
 
 from tests.bench import (
+    adapters,
     batches,
     breaker,
     captures,
@@ -35,6 +36,7 @@ BENCHES = {
     "waiting": waiting.run,
     "snapshot": snapshot.run,
     "captures": captures.run,
+    "adapters": adapters.run,
     "steering": steering.run,
     "lanes": lanes.run,
     "breaker": breaker.run,

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.bench import (
+    adapters,
     batches,
     breaker,
     captures,
@@ -29,7 +30,7 @@ from tests.bench import (
     "bench",
     [
         *(fanout, submissions, batches, snapshot),
-        *(captures, sync, waiting, steering),
+        *(captures, adapters, sync, waiting, steering),
         *(lanes, breaker, fairness, dead, wide, pruning, starts, flat, telling, deliveries),
         normalising,
     ],

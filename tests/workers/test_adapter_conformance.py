@@ -8,56 +8,41 @@ import pytest
 from aiohttp import web
 
 from orchestrator import configuration
-from orchestrator.domain.addresses import networks
 from orchestrator.domain.envelope import Capture
 from orchestrator.errors import ConfigError
+from tests.workers import upstreams
+from tests.workers.upstreams import UPSTREAMS
 from workers.adapters import base, discovery
 
 pytestmark = pytest.mark.anyio
 
-SURFACES = {
+SIMULATED = {
     "simulator": "answer_chars = 200",
     "simulator with latency": "latency_ms = [1, 5]",
-    "http json": "url = '@/json?q={query}&gl={country}'\ntext = 'text'\nsources = 'links'",
-    "http html": "url = '@/html?q={query}&gl={country}'\nformat = 'html'",
-    "http text": "url = '@/text?q={query}&gl={country}'\nformat = 'text'",
-    "webhook": "",
 }
-ASKED = {"webhook": {"url": "@/webhook", "payload": {"any": ["json"]}}}
-"""Options without which nobody can ask a surface of this adapter."""
-
-
-async def upstream(request: web.Request) -> web.Response:
-    if request.path == "/webhook":
-        return web.Response(text=(await request.json())["query"])
-    query = request.query["q"]
-    match request.path:
-        case "/json":
-            links = ["https://a.example/", {"url": "https://b.example/", "title": query}]
-            return web.json_response({"text": query, "links": links})
-        case "/html":
-            return web.Response(text=f"<h1>{query}</h1><a href=/x>x</a>", content_type="text/html")
-        case _:
-            return web.Response(text=query)
+SURFACES = [*SIMULATED, *UPSTREAMS]
 
 
 @pytest.fixture(params=SURFACES)
-def table(request):
-    return request.param.partition(" ")[0], SURFACES[request.param]
+def name(request):
+    return request.param
 
 
 @pytest.fixture
-async def served(serve):
+async def served(serve, name):
+    """Where the upstream is that answers with what it was asked."""
+
+    async def upstream(request: web.Request) -> web.Response:
+        told = UPSTREAMS[name]
+        return web.Response(body=told.reply(await told.words(request)), content_type=told.kind)
+
     return await serve(upstream)
 
 
 @pytest.fixture
-async def loaded(table, served, tmp_path):
-    adapter, options = table
-    path = tmp_path / "p.toml"
-    options = options.replace("@", served)
-    path.write_text(f"[surfaces.s]\nadapter = '{adapter}'\n[surfaces.s.options]\n{options}\n")
-    return configuration.load(path, reachable=networks("127.0.0.1"))
+async def loaded(name, served, tmp_path):
+    options = SIMULATED.get(name) or UPSTREAMS[name].options
+    return upstreams.load(tmp_path / "p.toml", upstreams.adapter_of(name), options, served)
 
 
 @pytest.fixture
@@ -68,16 +53,12 @@ async def adapter(loaded):
 
 
 @pytest.fixture
-def request_for(table, served):
-    """A request with the options that its adapter cannot do without."""
-    options = {
-        name: value.replace("@", served) if isinstance(value, str) else value
-        for name, value in ASKED.get(table[0], {}).items()
-    }
+def request_for(name, served):
+    """A request with these words."""
+    told = UPSTREAMS.get(name, UPSTREAMS["http text"])
 
-    def make(**changes) -> base.CaptureRequest:
-        fields = {"child": "job_1.s.gb", "query": "best tea", "surface": "s", "country": "GB"}
-        return base.CaptureRequest(**fields | {"options": options} | changes)
+    def make(words: str = "best tea", **changes) -> base.CaptureRequest:
+        return told.request(served, words, **changes)
 
     return make
 
@@ -107,20 +88,21 @@ async def test_ranges_and_references_hold(adapter, request_for):
             assert 0 <= begin < end <= len(capture.answer.text)
 
 
-@pytest.mark.parametrize("query", ["\0\ud800", "日本 ¿?&=#/..", "x" * 5_000, "{country}", "'\"<\\"])
-async def test_any_query_can_be_asked(adapter, query, request_for):
+@pytest.mark.parametrize("name", [name for name in SURFACES if name != "page"], indirect=True)
+async def test_any_query_can_be_asked(adapter, request_for):
     """No query breaks an adapter, and what it brings home can be stored."""
-    captured = await base.run(adapter, request_for(query=query), timeout_seconds=30)
-    assert b"\\u0000" not in captured.json.replace(b"\\\\", b"")
+    for query in ("\0\ud800", "日本 ¿?&=#/..", "x" * 5_000, "{country}", "'\"<\\"):
+        captured = await base.run(adapter, request_for(query), timeout_seconds=30)
+        assert b"\\u0000" not in captured.json.replace(b"\\\\", b"")
 
 
 async def test_many_at_once_do_not_mix(adapter, request_for):
     """Captures that run at the same time each answer their own query."""
-    asked = [request_for(query=f"question-{n}", attempt=n) for n in range(1, 60)]
-    runs = (base.run(adapter, one, timeout_seconds=30) for one in asked)
+    words = [f"question-{number}." for number in range(1, 60)]
+    runs = (base.run(adapter, request_for(one), timeout_seconds=30) for one in words)
     captures = [captured.capture for captured in await asyncio.gather(*runs)]
-    for one, capture in zip(asked, captures, strict=True):
-        assert one.query in capture.answer.text
+    for one, capture in zip(words, captures, strict=True):
+        assert one in capture.answer.text
 
 
 async def test_a_canceled_capture_ends(adapter, request_for):

@@ -1,10 +1,13 @@
 """Pages that clients name, read as their region sees them."""
 
+import asyncio
+
 import msgspec
 import pytest
 from aiohttp import web
 
 from orchestrator.surfaces import RegionConfig, SurfaceConfig
+from tests.workers.names import Scripted
 from workers.adapters import base, page
 from workers.errors import SurfaceError
 
@@ -22,10 +25,10 @@ class Site:
         self.robots = None
 
     async def handle(self, request):
-        self.asked.append((request.path, request.headers.copy()))
+        self.asked.append((request.path_qs, request.headers.copy()))
         if request.path == "/robots.txt":
-            if isinstance(self.robots, int):
-                return web.Response(status=self.robots)
+            if isinstance(self.robots, dict):
+                return web.Response(**self.robots)
             return web.Response(text=self.robots) if self.robots else web.Response(status=404)
         status, body, headers = self.pages[request.path]
         return web.Response(status=status, body=body, headers=headers)
@@ -110,7 +113,13 @@ async def test_it_is_fetched_as_the_region_would(surface, site, home):
     assert (capture.provenance.region.effective, capture.warnings) == ("GB", ())
 
 
-@pytest.mark.parametrize("query", ["tea", "ftp://a.example/", "http://10.0.0.1/", "//x", "http://"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("tea", "//x", "http://", "ftp://a.example/", "http://10.0.0.1/", "http://[::1]/"),
+        *("http://u:p@a.example/", "http://localhost/", "http://a.example:22/"),
+    ],
+)
 async def test_what_is_no_url_that_may_be_called(surface, query):
     """It is refused, for good, and nothing is connected to."""
     error = await refused(surface(reachable=()), query)
@@ -127,6 +136,42 @@ async def test_each_hop_is_checked(surface, site, home):
     assert error.code == "ADDRESS_FORBIDDEN"
     site.show("/file", status=302, Location="file:///etc/passwd")
     assert (await refused(surface(), f"{home}/file")).code == "BAD_RESPONSE"
+
+
+async def test_a_name_that_is_bound_anew_on_the_way(surface, site, home):
+    """Each hop's name is looked up for itself: the second time it leads to an address of ours."""
+    port = home.rpartition(":")[2]
+    again = f"http://rebinds.example:{port}/tea"
+    site.show("/go", status=302, Location=again, Connection="close")
+    adapter = surface(robots=False)
+    resolver = adapter._egress._guard._resolver = Scripted(["127.0.0.1"], ["127.0.0.2"])
+    error = await refused(adapter, f"http://rebinds.example:{port}/go")
+    assert (error.code, error.permanent) == ("ADDRESS_FORBIDDEN", True)
+    assert resolver.asked == ["rebinds.example"] * 2
+    assert [path for path, _ in site.asked] == ["/go"]
+
+
+async def test_the_whole_call_goes_through_the_region_s_proxy(surface, serve, site, home):
+    """The site's rules and the page are both what the region is shown."""
+    asked = []
+
+    async def proxy(request):
+        asked.append(str(request.url))
+        if request.path == "/robots.txt":
+            return web.Response(status=404)
+        return web.Response(text=PAGE, content_type="text/html")
+
+    region = RegionConfig(proxy=await serve(proxy))
+    capture = await read(surface(regions={"GB": region}), f"{home}/tea")
+    assert asked == [f"{home}/robots.txt", f"{home}/tea"]
+    assert (site.asked, capture.provenance.region.effective) == ([], "GB")
+
+
+async def test_what_is_called_is_the_url_of_the_query(surface, site, home):
+    """As it is, percent-encoded, and without its fragment, which is the reader's."""
+    site.show("/tëa")
+    await read(surface(robots=False), f"{home}/tëa?q=a%20b&c=日#frag?x")
+    assert [path for path, _ in site.asked] == ["/t%C3%ABa?q=a%20b&c=%E6%97%A5"]
 
 
 async def test_redirects_are_followed(surface, site, home):
@@ -159,10 +204,10 @@ async def test_robots_are_heard(surface, site, home):
 async def test_robots_that_cannot_be_read(surface, site, home):
     """Without rules all is open; when they cannot be had just now, nothing is."""
     site.show("/tea")
-    site.robots = 503
+    site.robots = {"status": 503}
     error = await refused(surface(), f"{home}/tea")
     assert (error.code, error.permanent) == ("UPSTREAM_STATUS", False)
-    site.robots = 403
+    site.robots = {"status": 403}
     assert (await read(surface(), f"{home}/tea")).answer.text
 
 
@@ -176,6 +221,56 @@ async def test_rules_for_this_robot(surface, site, home):
     )
 
 
+async def test_rules_that_are_elsewhere(surface, site, home):
+    """They are followed, whatever is allowed of pages; where they lead nowhere there are none."""
+    site.robots = {"status": 302, "headers": {"Location": "/rules"}}
+    site.show("/rules", body="User-agent: *\nDisallow: /", **{"Content-Type": "text/plain"})
+    site.show("/tea")
+    adapter = surface(max_redirects=0)
+    assert (await refused(adapter, f"{home}/tea")).code == "ROBOTS_DISALLOWED"
+    site.robots["headers"] = {"Location": "/robots.txt"}
+    assert (await read(surface(max_redirects=0), f"{home}/tea")).answer.text
+
+
+async def test_long_rules_are_heard_from_their_beginning(surface, site, home):
+    """Behind a byte order mark too; what comes after 512 KiB is not read."""
+    site.robots = "\ufeffUser-agent: *\nDisallow: /tea\n" + "# more\n" * 100_000 + "Disallow: /"
+    site.show("/tea")
+    site.show("/leaf")
+    adapter = surface()
+    assert (await refused(adapter, f"{home}/tea")).code == "ROBOTS_DISALLOWED"
+    assert (await read(adapter, f"{home}/leaf")).answer.text
+
+
+async def test_a_site_is_asked_for_its_rules_once(surface, site, home):
+    """By many who come at the same time, too; another country may be shown others."""
+    site.show("/tea")
+    adapter = surface()
+    await asyncio.gather(*(read(adapter, f"{home}/tea?{number}") for number in range(20)))
+    assert [path for path, _ in site.asked].count("/robots.txt") == 1
+    await read(adapter, f"{home}/tea", country="US")
+    assert [path for path, _ in site.asked].count("/robots.txt") == 2
+
+
+async def test_what_a_region_sends_is_for_the_site_that_was_asked_about(surface, serve, site, home):
+    """Neither the page that a redirect leads to nor its robots.txt gets the region's headers."""
+    other = Site()
+    other.show("/tea")
+    other.robots = "User-agent: ours\nDisallow: /private"
+    other.show("/private")
+    away = await serve(other.handle)
+    site.show("/go", status=302, Location=f"{away}/tea")
+    site.show("/private", status=302, Location=f"{away}/private")
+    own = RegionConfig(headers={"X-Key": "key-1", "User-Agent": "Ours/2.0"})
+    adapter = surface(regions={"GB": own})
+    await read(adapter, f"{home}/go")
+    assert {headers.get("X-Key") for _, headers in site.asked} == {"key-1"}
+    assert [path for path, _ in other.asked] == ["/robots.txt", "/tea"]
+    for _, headers in other.asked:
+        assert (headers.get("X-Key"), headers["User-Agent"]) == (None, "Ours/2.0")
+    assert (await refused(adapter, f"{home}/private")).code == "ROBOTS_DISALLOWED"
+
+
 async def test_a_page_that_is_too_large(surface, site, home):
     """No more than may be is read."""
     site.show("/tea")
@@ -183,7 +278,36 @@ async def test_a_page_that_is_too_large(surface, site, home):
     assert (error.code, error.permanent) == ("RESPONSE_TOO_LARGE", True)
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/json", "text/markdown; charset=utf-8"])
+@pytest.mark.parametrize(
+    ("kind", "meta"),
+    [
+        ("text/html; charset=windows-1252", ""),
+        ("text/html", "<meta charset=windows-1252>"),
+        ("", ""),
+    ],
+)
+async def test_the_page_s_charset(surface, listen, kind, meta):
+    """By header, by what the page says of itself, or by its bytes; without a type it is HTML."""
+    html = f"<html><head>{meta}<title>Thé</title></head><body><p>Thé</p></body></html>"
+
+    async def talk(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"Content-Type: {kind}\r\n" if kind else ""
+        writer.write(f"HTTP/1.1 200 OK\r\nConnection: close\r\n{head}\r\n".encode())
+        writer.write(html.encode("cp1252"))
+        await writer.drain()
+
+    capture = await read(surface(robots=False), f"http://127.0.0.1:{await listen(talk)}/")
+    assert (capture.answer.text, capture.evidence.sources[0].title) == ("Thé", "Thé")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("text/plain", "text/markdown; charset=utf-8"),
+        *("application/json", "application/ld+json", "application/atom+xml"),
+    ],
+)
 async def test_other_text_is_text(surface, site, home, kind):
     """As it came."""
     site.show("/a", body="tëa", **{"Content-Type": kind})

@@ -31,7 +31,8 @@ from workers.errors import SurfaceError
 from workers.guard import Guard
 
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
-_TEXT = frozenset({"application/json", "application/xml", "application/ld+json"})
+_TEXT = ("text/", "application/json", "application/xml")
+_TEXTUAL = ("+json", "+xml")
 _ACCEPT = "text/html,application/xhtml+xml,text/plain;q=0.9,*/*;q=0.5"
 _ABSENT = (envelope.Warning(code="surface_absent", message="the page shows nothing to read"),)
 
@@ -66,7 +67,7 @@ class PageSurface:
         self._options = options
         guard = Guard(networks(" ".join(config.reachable)))
         self._egress = Egress(regions=config.regions, guard=guard)
-        self._robots = Robots(self._egress, options.user_agent) if options.robots else None
+        self._robots = Robots(self._egress) if options.robots else None
         self._html, self._text = HtmlReader(), TextReader()
 
     async def capture(self, request: CaptureRequest) -> Capture:
@@ -106,7 +107,7 @@ class PageSurface:
         kind = reply.content_type.partition(";")[0].strip().lower()
         if kind in _HTML or not kind:
             return await self._html.read(reply)
-        if kind.startswith("text/") or kind in _TEXT:
+        if kind.startswith(_TEXT) or kind.endswith(_TEXTUAL):
             return await self._text.read(reply)
         raise SurfaceError(
             "UNSUPPORTED_CONTENT", "the page is neither HTML nor any other text", permanent=True

@@ -18,3 +18,12 @@ FAKES: dict[str, Fake] = {
         compatible.FAKE,
     )
 }
+PRICED = {
+    "openai": "gpt-5",
+    "anthropic": "claude-sonnet-4-5",
+    "perplexity": "sonar",
+    "gemini": "gemini-2.5-flash",
+    "xai": "grok-4",
+    "openai_compatible": "gpt-4o",
+}
+"""Models whose prices are published, unlike that of the fakes' own."""

@@ -1,10 +1,9 @@
 """Anthropic's Messages API."""
+# ruff: noqa: PLC0415 - its package is imported by those who ask for its types
 
 from typing import Any
 
-from anthropic.types import Message
-from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from tests.workers.fakes.saying import LABEL, Fake, Said, Told
 
@@ -90,16 +89,23 @@ def _country(body: dict[str, Any]) -> str | None:
     return tools[0]["user_location"]["country"] if tools else None
 
 
+def _types() -> tuple[TypeAdapter[Any], type[BaseModel]]:
+    from anthropic.types import Message
+    from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
+
+    return TypeAdapter(MessageCreateParamsNonStreaming), Message
+
+
 FAKE = Fake(
     adapter="anthropic",
     path="/messages",
     authorized=lambda headers: (
-        headers.get("X-Api-Key") == "key-1" and headers.get("Anthropic-Version") == "2023-06-01"
+        headers.get("X-Api-Key") == "key-1"
+        and headers.get("Anthropic-Version") in {"2026-10-21", "2023-06-01"}
     ),
     query_of=lambda body: body["messages"][0]["content"],
     country_of=_country,
     tell=tell,
     error=error,
-    asked=TypeAdapter(MessageCreateParamsNonStreaming),
-    replied=Message,
+    types=_types,
 )

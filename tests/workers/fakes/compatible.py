@@ -1,10 +1,9 @@
 """Chat completions as OpenRouter answers them, with the annotations of a search."""
+# ruff: noqa: PLC0415 - its package is imported by those who ask for its types
 
 from typing import Any
 
-from openai.types.chat import ChatCompletion
-from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from tests.workers.fakes.saying import LABEL, Fake, Said, Told, bearer
 
@@ -47,6 +46,13 @@ def error(status: int, code: str) -> dict[str, Any]:
     return {"error": {"message": "Bad key key-1", "type": code, "code": code}}
 
 
+def _types() -> tuple[TypeAdapter[Any], type[BaseModel]]:
+    from openai.types.chat import ChatCompletion
+    from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+
+    return TypeAdapter(CompletionCreateParamsNonStreaming), ChatCompletion
+
+
 FAKE = Fake(
     adapter="openai_compatible",
     path="/chat/completions",
@@ -55,8 +61,7 @@ FAKE = Fake(
     country_of=lambda body: None,
     tell=tell,
     error=error,
-    asked=TypeAdapter(CompletionCreateParamsNonStreaming),
-    replied=ChatCompletion,
+    types=_types,
     names_queries=False,
     searches=False,
 )

@@ -1,18 +1,11 @@
 """Google's generateContent."""
+# ruff: noqa: PLC0415 - its package is imported by those who ask for its types
 
 from typing import Any
 
-from google.genai import types
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from tests.workers.fakes.saying import LABEL, MODEL, Fake, Said, Told
-
-
-class Asked(types.GenerateContentConfig):
-    """The body of a request, which the package puts together of its configuration."""
-
-    contents: list[types.Content]
-    generationConfig: types.GenerationConfig | None = None  # noqa: N815 - the contract's
 
 
 def tell(said: Said) -> Told:
@@ -69,6 +62,18 @@ def _country(body: dict[str, Any]) -> str | None:
     return {51: "GB", 38: "US", 52: "DE"}[int(place["latitude"])]
 
 
+def _types() -> tuple[TypeAdapter[Any], type[BaseModel]]:
+    from google.genai import types
+
+    class Asked(types.GenerateContentConfig):
+        """The body of a request, which the package puts together of its configuration."""
+
+        contents: list[types.Content]
+        generationConfig: types.GenerationConfig | None = None  # noqa: N815 - the contract's
+
+    return TypeAdapter(Asked), types.GenerateContentResponse
+
+
 FAKE = Fake(
     adapter="gemini",
     path=f"/models/{MODEL}:generateContent",
@@ -78,6 +83,5 @@ FAKE = Fake(
     tell=tell,
     error=error,
     extra={"labels": {"seen_from": "{country}"}},
-    asked=TypeAdapter(Asked),
-    replied=types.GenerateContentResponse,
+    types=_types,
 )

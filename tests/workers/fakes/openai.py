@@ -1,10 +1,9 @@
 """OpenAI's Responses API."""
+# ruff: noqa: PLC0415 - its package is imported by those who ask for its types
 
 from typing import Any
 
-from openai.types.responses import Response
-from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from tests.workers.fakes.saying import LABEL, Fake, Said, Told, bearer
 
@@ -101,6 +100,13 @@ def _country(body: dict[str, Any]) -> str | None:
     return tools[0]["user_location"]["country"] if tools else None
 
 
+def _types() -> tuple[TypeAdapter[Any], type[BaseModel]]:
+    from openai.types.responses import Response
+    from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
+
+    return TypeAdapter(ResponseCreateParamsNonStreaming), Response
+
+
 FAKE = Fake(
     adapter="openai",
     path="/responses",
@@ -109,6 +115,5 @@ FAKE = Fake(
     country_of=_country,
     tell=tell,
     error=error,
-    asked=TypeAdapter(ResponseCreateParamsNonStreaming),
-    replied=Response,
+    types=_types,
 )

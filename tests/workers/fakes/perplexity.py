@@ -1,10 +1,9 @@
 """Perplexity's chat completions."""
+# ruff: noqa: PLC0415 - its package is imported by those who ask for its types
 
 from typing import Any
 
-from perplexity.types import StreamChunk
-from perplexity.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from tests.workers.fakes.saying import LABEL, Fake, Said, Told, bearer
 
@@ -60,6 +59,13 @@ def error(status: int, code: str) -> dict[str, Any]:
     return {"error": {"message": "Invalid API key key-1", "type": code, "code": status}}
 
 
+def _types() -> tuple[TypeAdapter[Any], type[BaseModel]]:
+    from perplexity.types import StreamChunk
+    from perplexity.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+
+    return TypeAdapter(CompletionCreateParamsNonStreaming), StreamChunk
+
+
 FAKE = Fake(
     adapter="perplexity",
     path="/chat/completions",
@@ -68,7 +74,8 @@ FAKE = Fake(
     country_of=lambda body: body["web_search_options"]["user_location"]["country"],
     tell=tell,
     error=error,
-    asked=TypeAdapter(CompletionCreateParamsNonStreaming),
-    replied=StreamChunk,
+    extra={"response_metadata": {"user_id": "{country}"}},
+    types=_types,
     names_queries=False,
+    refuses=False,
 )

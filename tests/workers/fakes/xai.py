@@ -2,18 +2,10 @@
 
 from typing import Any
 
-from openai.types.responses import Response
-from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from tests.workers.fakes import openai
 from tests.workers.fakes.saying import Fake, Said, Told, bearer
-
-
-class Answer(Response):
-    """https://docs.x.ai/developers/tools/citations: what OpenAI's type has not."""
-
-    citations: list[str]
 
 
 def tell(said: Said) -> Told:
@@ -52,6 +44,17 @@ def tell(said: Said) -> Told:
     return Told(openai.response([*searches, openai.message(*content)], **more), cited)
 
 
+def _types() -> tuple[TypeAdapter[Any], type[BaseModel]]:
+    asked, response = openai.FAKE.types()
+
+    class Answer(response):  # type: ignore[misc, valid-type]  # a class as a value
+        """https://docs.x.ai/developers/tools/citations: what OpenAI's type has not."""
+
+        citations: list[str]
+
+    return asked, Answer
+
+
 FAKE = Fake(
     adapter="xai",
     path="/responses",
@@ -60,6 +63,5 @@ FAKE = Fake(
     country_of=openai.FAKE.country_of,
     tell=tell,
     error=openai.error,
-    asked=TypeAdapter(ResponseCreateParamsNonStreaming),
-    replied=Answer,
+    types=_types,
 )

@@ -1,8 +1,9 @@
 """Claude, by Anthropic's Messages API with its web search.
 
 https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool (the tool, its
-results, citations, and `pause_turn`: a turn that is to be sent back to go on). A citation stands
-for the whole text block that has it.
+results, citations, and `pause_turn`: a turn that is to be sent back to go on),
+https://platform.claude.com/docs/en/api/versioning (what the versions of the contract differ in). A
+citation stands for the whole text block that has it.
 """
 
 from collections.abc import Sequence
@@ -14,22 +15,20 @@ from orchestrator.surfaces import SurfaceConfig
 from workers.adapters.base import CaptureRequest
 from workers.adapters.composing import Citation, Page
 from workers.adapters.prose import Span
-from workers.adapters.providers import location
-from workers.adapters.providers.answering import (
-    Answering,
-    Heard,
-    Place,
-    Provider,
-    ProviderOptions,
-    adapter,
-)
+from workers.adapters.providers import contract, location
+from workers.adapters.providers.answering import Answering, adapter
+from workers.adapters.providers.contract import Heard, Place, Provider, ProviderOptions
 from workers.adapters.providers.pricing import Spent
 
-VERSION = "2023-06-01"
+VERSION = "2026-10-21"
+SAMPLED = "2023-06-01"
+"""The version before, the last one that has a `temperature`; models since Claude 4.7 have none."""
 SEARCH = "web_search_20250305"
 """The tool whose results the model reads itself; later ones have code of its filter them."""
 MOST_TOKENS = 4096
 """Of an answer, where the configuration names no number: the contract wants one."""
+_UNFINISHED = frozenset({"max_tokens", "model_context_window_exceeded", "pause_turn", "tool_use"})
+"""Why a last turn is not the end: it was one of many, or asks for a tool that we do not run."""
 
 
 class _Cited(msgspec.Struct):
@@ -98,9 +97,10 @@ class Anthropic(Provider):
     base_url = "https://api.anthropic.com/v1"
     endpoint = "/messages"
 
-    def headers(self, key: str) -> dict[str, str]:
+    def headers(self, key: str, options: ProviderOptions) -> dict[str, str]:
         """The key, and the version of the contract."""
-        return {"x-api-key": key, "anthropic-version": VERSION}
+        version = VERSION if options.temperature is None else SAMPLED
+        return {"x-api-key": key, "anthropic-version": version}
 
     def place(self, request: CaptureRequest) -> Place:
         """Country and city."""
@@ -120,7 +120,7 @@ class Anthropic(Provider):
         if options.temperature is not None:
             made["temperature"] = options.temperature
         search = {"type": SEARCH, "name": "web_search", "user_location": place.told}
-        if tools := [*([search] if options.search else []), *options.tools]:
+        if tools := contract.tools(options, search, _searches):
             made["tools"] = tools
         return made
 
@@ -141,12 +141,15 @@ class Anthropic(Provider):
             retrieved=said.retrieved,
             queries=said.queries,
             label=turns[-1].model,
-            searched=bool(searches or said.queries or said.retrieved),
+            searched=said.searched or searches > 0,
             spent=Spent(
-                sum(map(_read_tokens, used)), sum(one.output_tokens for one in used), searches
+                sum(map(_read_tokens, used)),
+                sum(one.output_tokens for one in used),
+                searches,
+                cached=sum(one.cache_read_input_tokens or 0 for one in used),
             ),
             refused=turns[-1].stop_reason == "refusal",
-            truncated=turns[-1].stop_reason in {"max_tokens", "model_context_window_exceeded"},
+            unfinished=turns[-1].stop_reason in _UNFINISHED,
         )
 
     def more(self, body: dict[str, Any], reply: bytes) -> dict[str, Any] | None:
@@ -164,6 +167,7 @@ class _Said:
         self.citations: list[Citation] = []
         self.retrieved: list[Page] = []
         self.queries: list[str] = []
+        self.searched = False  # a search that failed has no results, but an error
         self._length = 0
         self._apart = False  # whether a search stands between what was said and what is said next
 
@@ -177,7 +181,7 @@ class _Said:
                 if query := _input.decode(block.input).query:
                     self.queries.append(query)
             case "web_search_tool_result" if bytes(block.content).lstrip().startswith(b"["):
-                self._apart = True
+                self._apart = self.searched = True
                 self.retrieved += [
                     Page(one.url, one.title) for one in _results.decode(block.content) if one.url
                 ]
@@ -196,6 +200,10 @@ class _Said:
     def _add(self, words: str) -> None:
         self.text.append(words)
         self._length += len(words)
+
+
+def _searches(tool: dict[str, Any]) -> bool:
+    return tool.get("name") == "web_search"
 
 
 def _read_tokens(used: _Usage) -> int:

@@ -13,9 +13,13 @@ import msgspec
 from workers.adapters.base import CaptureRequest
 from workers.adapters.composing import Citation, Page
 from workers.adapters.prose import Span
-from workers.adapters.providers.answering import Heard, ProviderOptions
+from workers.adapters.providers import refusals
+from workers.adapters.providers.contract import Heard, ProviderOptions
 from workers.adapters.providers.pricing import Spent
 
+_THOUGHT = re.compile(r"\s*<think>.*?(?:</think>\s*|\Z)", re.DOTALL)
+"""What a model thinks before it answers, where nobody takes it out: sonar-reasoning, bare vLLM."""
+_UNFINISHED = frozenset({"length", "tool_calls", "function_call"})
 _MARK = re.compile(r"\[([0-9]{1,3})\](?!\()")
 
 
@@ -41,6 +45,11 @@ class _Message(msgspec.Struct):
 class _Choice(msgspec.Struct):
     message: _Message
     finish_reason: str | None = None
+    error: dict[str, Any] | str | None = None
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
 
 
 class _Amount(msgspec.Struct):
@@ -50,6 +59,7 @@ class _Amount(msgspec.Struct):
 class _Usage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
     num_search_queries: int | None = None
     cost: float | _Amount | None = None
 
@@ -61,9 +71,10 @@ class _Result(msgspec.Struct):
 
 
 class Reply(msgspec.Struct):
-    """A completion."""
+    """A completion; or why there is none, which is told with a status of 200 once it has begun."""
 
-    choices: list[_Choice]
+    choices: list[_Choice] = []
+    error: dict[str, Any] | str | None = None
     model: str | None = None
     usage: _Usage | None = None
     citations: list[str] | None = None
@@ -92,23 +103,38 @@ def body(options: ProviderOptions, request: CaptureRequest) -> dict[str, Any]:
 def read(replies: Sequence[bytes], *, searches: bool) -> Heard:
     """The first choice; `searches` says that whoever wrote it tells of its searches."""
     reply = _reply.decode(replies[-1])
-    if not reply.choices:
-        raise msgspec.ValidationError("no choice")
-    message, used = reply.choices[0].message, reply.usage or _Usage()
-    markdown = _text(message)
+    choice = _choice(reply)
+    used = reply.usage or _Usage()
+    written = _text(choice.message)
+    thought = match.end() if (match := _THOUGHT.match(written)) else 0
+    markdown = written[thought:]
     results = _results(reply)
-    cited = [*_annotated(message), *_marked(markdown, results)]
+    cited = [*_annotated(choice.message, thought), *_marked(markdown, results)]
     made = used.num_search_queries or 0
+    cached = used.prompt_tokens_details.cached_tokens if used.prompt_tokens_details else None
     return Heard(
         markdown=markdown,
         citations=cited,
         retrieved=results,
         label=reply.model,
         searched=bool(made or results or cited) if searches or cited or results else None,
-        spent=Spent(used.prompt_tokens, used.completion_tokens, made, _amount(used)),
-        refused=bool(message.refusal) or reply.choices[0].finish_reason == "content_filter",
-        truncated=reply.choices[0].finish_reason == "length",
+        spent=Spent(
+            used.prompt_tokens, used.completion_tokens, made, _amount(used), cached=cached or 0
+        ),
+        refused=bool(choice.message.refusal) or choice.finish_reason == "content_filter",
+        unfinished=choice.finish_reason in _UNFINISHED,
     )
+
+
+def _choice(reply: Reply) -> _Choice:
+    """The first; raises `SurfaceError` where there is an error in its place."""
+    if reply.error:
+        raise refusals.failed(reply.error)
+    if not reply.choices:
+        raise msgspec.ValidationError("no choice")
+    if reply.choices[0].finish_reason == "error":
+        raise refusals.failed(reply.choices[0].error)
+    return reply.choices[0]
 
 
 def _text(message: _Message) -> str:
@@ -130,12 +156,13 @@ def _results(reply: Reply) -> list[Page]:
     return [Page(url) for url in reply.citations or ()]
 
 
-def _annotated(message: _Message) -> Iterator[Citation]:
+def _annotated(message: _Message, before: int) -> Iterator[Citation]:
+    """What the annotations cite; they count from the beginning, with all that was taken out."""
     for one in message.annotations or ():
         if (cited := one.url_citation) is not None and cited.url:
             span = None
             if cited.start_index is not None and cited.end_index is not None:
-                span = Span(max(0, cited.start_index), cited.end_index)
+                span = Span(max(0, cited.start_index - before), cited.end_index - before)
             yield Citation(Page(cited.url, cited.title, cited.content), span)
 
 

@@ -16,18 +16,17 @@ from orchestrator.surfaces import SurfaceConfig
 from workers.adapters.base import CaptureRequest
 from workers.adapters.composing import Citation, Page
 from workers.adapters.prose import Span
-from workers.adapters.providers import coordinates
-from workers.adapters.providers.answering import (
-    Answering,
-    Heard,
-    Place,
-    Provider,
-    ProviderOptions,
-    adapter,
-)
+from workers.adapters.providers import contract, coordinates, refusals
+from workers.adapters.providers.answering import Answering, adapter
+from workers.adapters.providers.contract import Heard, Place, Provider, ProviderOptions
 from workers.adapters.providers.pricing import Spent
 
-_REFUSED = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"})
+_REFUSED = frozenset(
+    {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE"}
+) | {"ESCALATION", "MODEL_ARMOR", "PUP_LIMITED_DISABLED"}
+_FINISHED = frozenset({"STOP", "FINISH_REASON_UNSPECIFIED", None})
+_UNFINISHED = frozenset({"MAX_TOKENS", "CONTINUATION"})
+"""Any other reason is a failure of the provider's, unless something was said before it."""
 
 
 class _Record(msgspec.Struct, rename="camel"):
@@ -83,6 +82,7 @@ class _Feedback(_Record):
 class _Usage(_Record):
     prompt_token_count: int | None = None
     tool_use_prompt_token_count: int | None = None
+    cached_content_token_count: int | None = None
     candidates_token_count: int | None = None
     thoughts_token_count: int | None = None
 
@@ -109,7 +109,7 @@ class Gemini(Provider):
         """The model is in it."""
         return f"/models/{quote(options.model.removeprefix('models/'), safe='')}:generateContent"
 
-    def headers(self, key: str) -> dict[str, str]:
+    def headers(self, key: str, options: ProviderOptions) -> dict[str, str]:  # noqa: ARG002
         """The key, which is kept out of the URL."""
         return {"x-goog-api-key": key}
 
@@ -117,16 +117,15 @@ class Gemini(Provider):
         """The coordinates of the country's capital, and the language."""
         found = coordinates.capital(request.country)
         told: dict[str, Any] = {}
-        unheard = []
-        if found is None:
-            unheard.append(f"country {request.country}")
-        else:
+        heard = {"language"}
+        if found is not None:
             told["latLng"] = {"latitude": found.latitude, "longitude": found.longitude}
-        if request.city and not (found and _same(found.city, request.city)):
-            unheard.append(f"city {request.city}")
+            heard.add("country")
+            if request.city and _same(found.city, request.city):
+                heard.add("city")
         if request.language:
             told["languageCode"] = request.language
-        return Place(told, request.country if found else None, tuple(unheard))
+        return Place(told, frozenset(heard))
 
     def body(
         self, options: ProviderOptions, request: CaptureRequest, place: Place
@@ -141,7 +140,7 @@ class Gemini(Provider):
         }
         if set_ := {name: value for name, value in generation.items() if value is not None}:
             made["generationConfig"] = set_
-        if tools := [*([{"googleSearch": {}}] if options.search else []), *options.tools]:
+        if tools := contract.tools(options, {"googleSearch": {}}, _searches):
             made["tools"] = tools
         if place.told:
             made["toolConfig"] = {"retrievalConfig": place.told}
@@ -155,21 +154,35 @@ class Gemini(Provider):
         blocked = bool(reply.prompt_feedback and reply.prompt_feedback.block_reason)
         if not reply.candidates and not blocked:
             raise msgspec.ValidationError("neither a candidate nor a reason")
-        grounding = candidate.grounding_metadata or _Grounding()
         parts = (candidate.content.parts if candidate.content else None) or []
+        markdown = "".join(map(_said, parts))
+        refused = blocked or candidate.finish_reason in _REFUSED
+        ended = refused or candidate.finish_reason in _FINISHED
+        if not ended and not markdown and candidate.finish_reason not in _UNFINISHED:
+            raise refusals.failed({"status": candidate.finish_reason})
+        grounding = candidate.grounding_metadata or _Grounding()
         pages = [_page(chunk) for chunk in grounding.grounding_chunks or ()]
         queries = grounding.web_search_queries or []
         return Heard(
-            markdown="".join(_said(part) for part in parts),
+            markdown=markdown,
             citations=_cited(parts, grounding.grounding_supports or (), pages),
             retrieved=[page for page in pages if page is not None],
             queries=queries,
             label=reply.model_version,
             searched=bool(queries or pages),
-            spent=Spent(_read_tokens(used), _written_tokens(used), len(queries)),
-            refused=blocked or candidate.finish_reason in _REFUSED,
-            truncated=candidate.finish_reason == "MAX_TOKENS",
+            spent=_spent(used, _charged(reply.model_version or "", len(queries))),
+            refused=refused,
+            unfinished=not ended,
         )
+
+
+def _searches(tool: dict[str, Any]) -> bool:
+    return "googleSearch" in tool
+
+
+def _charged(model: str, searches: int) -> int:
+    """Searches that are paid for: until Gemini 3 one an answer, however many it took."""
+    return min(searches, 1) if model.startswith(("gemini-1", "gemini-2")) else searches
 
 
 def _same(city: str | None, asked: str) -> bool:
@@ -196,7 +209,7 @@ def _cited(
     raw = [_said(part).encode("utf-8", "surrogatepass") for part in parts]
     for support in supports:
         segment = support.segment
-        if segment is None or segment.part_index >= len(parts):
+        if segment is None or not 0 <= segment.part_index < len(parts):
             continue
         start, end = (
             begins[segment.part_index] + _points(raw[segment.part_index], place)
@@ -213,16 +226,15 @@ def _points(raw: bytes, place: int) -> int:
     return len(raw[: max(0, place)].decode("utf-8", "ignore"))
 
 
-def _read_tokens(used: _Usage) -> int | None:
-    if used.prompt_token_count is None:
-        return None
-    return used.prompt_token_count + (used.tool_use_prompt_token_count or 0)
-
-
-def _written_tokens(used: _Usage) -> int | None:
-    if used.candidates_token_count is None:
-        return None
-    return used.candidates_token_count + (used.thoughts_token_count or 0)
+def _spent(used: _Usage, searches: int) -> Spent:
+    """What tools read is read, and what is thought is written."""
+    read, written = used.prompt_token_count, used.candidates_token_count
+    return Spent(
+        None if read is None else read + (used.tool_use_prompt_token_count or 0),
+        None if written is None else written + (used.thoughts_token_count or 0),
+        searches,
+        cached=used.cached_content_token_count or 0,
+    )
 
 
 def build(config: SurfaceConfig) -> Answering:

@@ -1,8 +1,9 @@
 """The field for a place that several providers have."""
 
 from workers.adapters.base import CaptureRequest
-from workers.adapters.places import unheard
-from workers.adapters.providers.answering import Place
+from workers.adapters.providers.contract import Place
+
+_HEARD = frozenset({"country", "city"})
 
 
 def approximate(request: CaptureRequest) -> Place:
@@ -10,4 +11,4 @@ def approximate(request: CaptureRequest) -> Place:
     told = {"type": "approximate", "country": request.country}
     if request.city:
         told["city"] = request.city
-    return Place(told, request.country, unheard(request, {"country", "city"}))
+    return Place(told, _HEARD)

@@ -6,22 +6,15 @@ would be made as from the United States.
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from orchestrator.surfaces import SurfaceConfig
 from workers.adapters.base import CaptureRequest
 from workers.adapters.composing import Citation
 from workers.adapters.providers import location, responses
-from workers.adapters.providers.answering import (
-    Answering,
-    Heard,
-    Place,
-    Provider,
-    ProviderOptions,
-    adapter,
-)
+from workers.adapters.providers.answering import Answering, adapter
+from workers.adapters.providers.contract import Heard, Place, Provider, ProviderOptions
 
-_TRACKING = ("utm_source", "openai")
+_TRACKING = "utm_source=openai"
 
 
 class OpenAI(Provider):
@@ -63,8 +56,10 @@ def build(config: SurfaceConfig) -> Answering:
 
 
 def _plain(url: str) -> str:
-    if "utm_source=openai" not in url:
+    """The address without the mark, all else of it as it was."""
+    address, hash_, fragment = url.partition("#")
+    path, _, query = address.partition("?")
+    if _TRACKING not in query:
         return url
-    parts = urlsplit(url)
-    query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair != _TRACKING]
-    return urlunsplit(parts._replace(query=urlencode(query)))
+    rest = "&".join(pair for pair in query.split("&") if pair != _TRACKING)
+    return f"{path}{'?' if rest else ''}{rest}{hash_}{fragment}"

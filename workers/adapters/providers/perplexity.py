@@ -10,14 +10,10 @@ from typing import Any
 from orchestrator.surfaces import SurfaceConfig
 from workers.adapters.base import CaptureRequest
 from workers.adapters.providers import chat
-from workers.adapters.providers.answering import (
-    Answering,
-    Heard,
-    Place,
-    Provider,
-    ProviderOptions,
-    adapter,
-)
+from workers.adapters.providers.answering import Answering, adapter
+from workers.adapters.providers.contract import Heard, Place, Provider, ProviderOptions
+
+_HEARD = frozenset({"country", "city", "language"})
 
 
 class Perplexity(Provider):
@@ -33,18 +29,18 @@ class Perplexity(Provider):
         told: dict[str, Any] = {"country": request.country}
         if request.city:
             told["city"] = request.city
-        return Place(told, request.country)
+        return Place(told, _HEARD)
 
     def body(
         self, options: ProviderOptions, request: CaptureRequest, place: Place
     ) -> dict[str, Any]:
         """The request."""
         made = chat.body(options, request)
+        if not options.search:
+            return made | {"disable_search": True}
         made["web_search_options"] = {"user_location": place.told}
         if request.language:
             made["language_preference"] = request.language
-        if not options.search:
-            made["disable_search"] = True
         return made
 
     def read(self, replies: Sequence[bytes]) -> Heard:

@@ -1,5 +1,6 @@
 """What an answer cost, as far as it can be told: an estimate, never a bill."""
 
+from functools import lru_cache
 from typing import Annotated, NamedTuple
 
 from genai_prices import Usage, calc_price
@@ -23,18 +24,23 @@ class Prices(Table):
 
 
 class Spent(NamedTuple):
-    """What a reply says of its own cost; `amount` is in US dollars, of providers that name one."""
+    """What a reply says of its own cost; `amount` is in US dollars, of providers that name one.
+
+    `searches` are those that are paid for; `cached` are input tokens that cost less.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     searches: int = 0
     amount: float | None = None
+    cached: int = 0
 
 
 def usage(provider: str, model: str, spent: Spent, prices: Prices | None) -> TokenUsage:
     """The tokens, and what they cost: as the provider says, else as configured, else as published.
 
-    Published prices are those the package `genai-prices` knows; of another model the cost is null.
+    Published prices, of tokens and searches, are those the package `genai-prices` knows; of
+    another model the cost is null.
     """
     return TokenUsage(
         input_tokens=spent.input_tokens,
@@ -52,16 +58,30 @@ def _cost(provider: str, model: str, spent: Spent, prices: Prices | None) -> Cos
         tokens = spent.input_tokens * prices.input + spent.output_tokens * prices.output
         amount = tokens / _MILLION + spent.searches * prices.search / _THOUSAND
         return Cost(amount=round(amount, _PLACES), currency=prices.currency)
-    return _published(provider, model, spent.input_tokens, spent.output_tokens)
+    return _published(provider, model, spent)
 
 
-def _published(provider: str, model: str, input_tokens: int, output_tokens: int) -> Cost:
+def _published(provider: str, model: str, spent: Spent) -> Cost:
+    if not _known(provider, model):
+        return Cost()
     try:
-        found = calc_price(
-            Usage(input_tokens=input_tokens, output_tokens=output_tokens),
-            model_ref=model,
-            provider_id=provider,
+        used = Usage(
+            input_tokens=spent.input_tokens,
+            output_tokens=spent.output_tokens,
+            cache_read_tokens=spent.cached,
+            web_searches=spent.searches,
         )
-    except LookupError:
+        found = calc_price(used, model_ref=model, provider_id=provider)
+    except ValueError:  # numbers that cannot be
         return Cost()
     return Cost(amount=round(float(found.total_price), _PLACES), currency="USD")
+
+
+@lru_cache(maxsize=512)
+def _known(provider: str, model: str) -> bool:
+    """Whether there are prices of this model: those of none are looked for at length."""
+    try:
+        calc_price(Usage(), model_ref=model, provider_id=provider)
+    except LookupError:
+        return False
+    return True

@@ -12,11 +12,13 @@ import msgspec
 from workers.adapters.base import CaptureRequest
 from workers.adapters.composing import Citation, Page
 from workers.adapters.prose import Span
-from workers.adapters.providers.answering import Heard, Place, ProviderOptions
+from workers.adapters.providers import contract, refusals
+from workers.adapters.providers.contract import Heard, Place, ProviderOptions
 from workers.adapters.providers.pricing import Spent
-from workers.errors import SurfaceError
 
-_PASSING = frozenset({"server_error", "rate_limit_exceeded", "vector_store_timeout"})
+_PASSING = frozenset({"server_error", "rate_limit_exceeded", "vector_store_timeout", None})
+_REFUSED = frozenset({"bio_policy", "misalignment_policy_violation"})
+_ENDED = frozenset({"completed", "incomplete", None})
 _BETWEEN = "\n\n"
 
 
@@ -40,6 +42,8 @@ class _Found(msgspec.Struct):
 
 
 class _Action(msgspec.Struct):
+    """What was done: `search`, `open_page` or `find_in_page`; the first is what is paid for."""
+
     type: str = ""
     query: str | None = None
     queries: list[str] | None = None
@@ -52,13 +56,19 @@ class _Item(msgspec.Struct):
 
     type: str = ""
     phase: str | None = None
+    status: str | None = None
     content: msgspec.Raw = msgspec.Raw(b"[]")
     action: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
 
 
 class _Usage(msgspec.Struct):
     input_tokens: int | None = None
     output_tokens: int | None = None
+    input_tokens_details: _Details | None = None
 
 
 class _Why(msgspec.Struct):
@@ -93,8 +103,8 @@ def body(options: ProviderOptions, request: CaptureRequest, place: Place) -> dic
         made["temperature"] = options.temperature
     if options.max_output_tokens is not None:
         made["max_output_tokens"] = options.max_output_tokens
-    search = [{"type": "web_search", "user_location": place.told}] if options.search else []
-    if tools := [*search, *options.tools]:
+    search = {"type": "web_search", "user_location": place.told}
+    if tools := contract.tools(options, search, _searches):
         made["tools"] = tools
     return made
 
@@ -102,47 +112,78 @@ def body(options: ProviderOptions, request: CaptureRequest, place: Place) -> dic
 def read(replies: Sequence[bytes]) -> Heard:
     """The messages of the answer with their citations, and the searches that were made."""
     reply = _reply.decode(replies[-1])
-    if reply.status == "failed":
-        raise _failed(reply.error)
+    why = _why(reply)
     said = _Said()
-    queries: list[str] = []
-    retrieved = [Page(url) for url in reply.citations or ()]
-    searches = 0
     for item in reply.output:
-        if item.type == "message" and item.phase != "commentary":
-            for content in _contents.decode(item.content):
-                said.add(content)
-        elif item.type == "web_search_call":
-            searches += 1
-            action = _action.decode(item.action)
-            queries += _queries(action)
-            retrieved += [Page(one.url) for one in action.sources or () if one.url]
-    why = reply.incomplete_details.reason if reply.incomplete_details else None
+        said.hear(item)
     used = reply.usage or _Usage()
+    cached = used.input_tokens_details.cached_tokens if used.input_tokens_details else None
     return Heard(
         markdown="".join(said.text),
         citations=said.citations,
-        retrieved=retrieved,
-        queries=queries,
+        retrieved=[*map(Page, reply.citations or ()), *said.retrieved],
+        queries=said.queries,
         label=reply.model,
-        searched=searches > 0,
-        spent=Spent(used.input_tokens, used.output_tokens, searches),
+        searched=said.searched,
+        spent=Spent(used.input_tokens, used.output_tokens, said.searches, cached=cached or 0),
         refused=said.refused or why == "content_filter",
-        truncated=why == "max_output_tokens",
+        unfinished=said.interrupted or why not in {None, "content_filter"},
     )
 
 
+def _why(reply: _Reply) -> str | None:
+    """Why there is no whole answer; raises `SurfaceError` where there is none at all."""
+    if reply.status == "failed":
+        code = reply.error.code if reply.error else None
+        if code in _REFUSED:
+            return "content_filter"
+        raise refusals.failed({"code": code}, permanent=code not in _PASSING)
+    if reply.status not in _ENDED:
+        # Nobody asks for the rest of what runs in the background, and each attempt costs.
+        raise refusals.failed({"code": reply.status}, permanent=True)
+    if reply.status == "incomplete":
+        return (reply.incomplete_details and reply.incomplete_details.reason) or "unknown"
+    return None
+
+
+def _searches(tool: dict[str, Any]) -> bool:
+    return str(tool.get("type", "")).startswith("web_search")
+
+
 class _Said:
-    """The texts of an answer one after the other, and what they cite."""
+    """The texts of an answer one after the other, what they cite, and what was searched for."""
 
     def __init__(self) -> None:
         self.text: list[str] = []
         self.citations: list[Citation] = []
+        self.retrieved: list[Page] = []
+        self.queries: list[str] = []
+        self.searches = 0
+        self.searched = False
         self.refused = False
+        self.interrupted = False
         self._length = 0
 
-    def add(self, content: _Content) -> None:
-        """Another part."""
+    def hear(self, item: _Item) -> None:
+        """Another item; a function is not ours to call."""
+        match item.type:
+            case "message" if item.phase != "commentary":
+                for content in _contents.decode(item.content):
+                    self._say(content)
+            case "web_search_call":
+                self._search(_action.decode(item.action), well=item.status != "failed")
+            case "function_call" | "custom_tool_call":
+                self.interrupted = True
+
+    def _search(self, action: _Action, *, well: bool) -> None:
+        self.searched |= well
+        if action.type == "search":
+            self.searches += well
+            self.queries += action.queries or ([action.query] if action.query else [])
+        found = [one.url for one in action.sources or ()] if action.sources else [action.url]
+        self.retrieved += [Page(url) for url in found if url and well]
+
+    def _say(self, content: _Content) -> None:
         if content.type == "refusal":
             self.refused = True
             self._add(content.refusal)
@@ -171,18 +212,3 @@ def _cited(content: _Content, begun: int) -> Iterator[Citation]:
                 end = min(one.end_index, len(content.text))
                 span = Span(begun + max(0, one.start_index), begun + end)
             yield Citation(Page(one.url, one.title or None), span)
-
-
-def _queries(action: _Action) -> list[str]:
-    if action.type != "search":
-        return []
-    return action.queries or ([action.query] if action.query else [])
-
-
-def _failed(error: _Error | None) -> SurfaceError:
-    code = error.code if error and error.code else "unknown"
-    return SurfaceError(
-        "BAD_RESPONSE",
-        f"the provider failed to answer ({code[:64]})",
-        permanent=code not in _PASSING and code != "unknown",
-    )

@@ -9,15 +9,10 @@ from typing import Any
 
 from orchestrator.surfaces import SurfaceConfig
 from workers.adapters.base import CaptureRequest
+from workers.adapters.composing import Citation
 from workers.adapters.providers import location, responses
-from workers.adapters.providers.answering import (
-    Answering,
-    Heard,
-    Place,
-    Provider,
-    ProviderOptions,
-    adapter,
-)
+from workers.adapters.providers.answering import Answering, adapter
+from workers.adapters.providers.contract import Heard, Place, Provider, ProviderOptions
 
 
 class XAI(Provider):
@@ -39,8 +34,10 @@ class XAI(Provider):
         return responses.body(options, request, place)
 
     def read(self, replies: Sequence[bytes]) -> Heard:
-        """The answer."""
-        return responses.read(replies)
+        """The answer; what xAI calls the title of a page is the number of its mark."""
+        heard = responses.read(replies)
+        cited = [Citation(one.page._replace(title=None), one.span) for one in heard.citations]
+        return heard._replace(citations=cited)
 
 
 def build(config: SurfaceConfig) -> Answering:
