@@ -9,6 +9,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Any
 
 import aiohttp
@@ -90,7 +91,6 @@ class Egress:
         self._regions = regions
         self._guard = guard
         self._lanes: dict[str, Lane] = {}
-        self._tls: ssl.SSLContext | None = None
 
     async def fetch(self, country: str, call: Call) -> Reply:
         """The reply, or `SurfaceError`. Canceled or timed out it leaves no connection behind."""
@@ -111,13 +111,12 @@ class Egress:
 
     def _lane(self, country: str) -> Lane:
         if (lane := self._lanes.get(country)) is None:
-            self._tls = self._tls or ssl.create_default_context()
             proxy = self._regions.get(country, RegionConfig()).proxy
             socks = proxy if proxy and proxy.startswith("socks") else None
             if self._guard is not None and proxy is None:
-                connector = self._guard.connector(self._tls)
+                connector = self._guard.connector(_tls())
             else:
-                connector = _connector(socks, self._tls)
+                connector = _connector(socks, _tls())
             lane = Lane(
                 session=_session(connector),
                 proxy=None if socks else proxy,
@@ -206,6 +205,12 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
         return await response.content.read(_EXPLAINED_BYTES)
     except EXPECTED:
         return b""
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """What trusts whom the system trusts; made once, since that takes 30 ms."""
+    return ssl.create_default_context()
 
 
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:

@@ -302,6 +302,15 @@ async def test_raw_is_the_reply(surface, server):
     assert (await ask(await surface())).raw is None
 
 
+async def test_the_language_of_a_region(surface, server):
+    """Is told to who can be told, and missed by nobody: no client asked for it."""
+    adapter = await surface(
+        regions={"GB": RegionConfig(locale="cy")}, extra_body=dict(server.fake.extra)
+    )
+    assert (await ask(adapter)).warnings == ()
+    assert ('"cy"' in json.dumps(server.asked)) == (server.fake.adapter in {"gemini", "perplexity"})
+
+
 async def test_the_headers_of_a_region(surface, server):
     """Go along with its calls."""
     seen = []

@@ -26,4 +26,4 @@ PRICED = {
     "xai": "grok-4",
     "openai_compatible": "gpt-4o",
 }
-"""Models whose prices are published, unlike that of the fakes' own."""
+"""A model of each whose prices are published."""
