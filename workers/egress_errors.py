@@ -112,8 +112,8 @@ def retry_after_seconds(
     """
     if value is None:
         return None
-    if _SECONDS.fullmatch(value.strip()):
-        return max(0.0, float(value))
+    if _SECONDS.fullmatch(written := value.strip()):
+        return max(0.0, float(written))
     due = _moment(value)
     if due is None:
         return None

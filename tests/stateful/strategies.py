@@ -65,8 +65,9 @@ some_limits = st.builds(
     weight=st.sampled_from([0.5, 1.0, 2.0]),
     quota_daily=st.none(),
     quota_monthly=st.none(),
+    coalesce=st.just(True),
 )
-"""Without quotas: a day may end meanwhile."""
+"""Without quotas: a day may end meanwhile. Nor do cells make calls here that they could share."""
 some_credits = st.sampled_from([None, 30, 9, 4, 0])
 new_credits = st.sampled_from([None, None, 40, 12])
 rates = st.sampled_from([None, None, "4/s", "20/h"])

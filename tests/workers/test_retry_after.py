@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 from math import nan
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from workers.egress_errors import retry_after_seconds
@@ -54,6 +54,7 @@ def test_a_date_counts_from_the_reply_s_own(date, expected):
 
 
 @given(st.text(), st.text())
+@example("0\x1f", "")
 def test_no_text_is_too_strange_to_be_read_as_retry_after(value, date):
     """It is nonsense, or it is seconds from 0 on."""
     seconds = retry_after_seconds(value, date)

@@ -6,6 +6,8 @@ Unicode code points, so that a position is carried over exactly, past emphasis, 
 
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyromark
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from pyromark.event import Range
 
 _OPTIONS = pyromark.Options.ENABLE_TABLES | pyromark.Options.ENABLE_STRIKETHROUGH
+_STYLES = frozenset({"Emphasis", "Strong", "Strikethrough", "Link", "Image"})
 _BREAKS = frozenset({"SoftBreak", "HardBreak"})
 _KINDS = {
     "Heading": "heading",
@@ -24,9 +27,11 @@ _KINDS = {
     "BlockQuote": "quote",
     "HtmlBlock": "html",
 }
-_LINES = frozenset({*_KINDS, "TableHead", "TableRow"})
+_ROWS = frozenset({"TableHead", "TableRow"})
+_LINES = frozenset({*_KINDS, *_ROWS})
 """What begins on a line of its own."""
 _INDENT = "  "
+_WORD = re.compile(r"[^\s|]+|\|")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -45,39 +50,9 @@ class Part(NamedTuple):
     span: Span
 
 
-class _Pieces:
-    """Ranges of the markdown, in order, and the ranges of the text that they became."""
-
-    def __init__(self) -> None:
-        self.from_: list[int] = []
-        self.until: list[int] = []
-        self.became: list[int] = []
-        self.length: list[int] = []
-
-    def add(self, start: int, end: int, became: int, length: int) -> None:
-        """Another piece; one that goes on where the last one ends is the same."""
-        if self.until and self._goes_on(start, end, became, length):
-            self.until[-1] = end
-            self.length[-1] += length
-            return
-        self.from_.append(start)
-        self.until.append(end)
-        self.became.append(became)
-        self.length.append(length)
-
-    def at(self, piece: int, place: int) -> int:
-        """A place of the markdown in the text: within this piece, or at its nearer end."""
-        length = self.length[piece]
-        inside = place - self.from_[piece] if place < self.until[piece] else length
-        return self.became[piece] + min(max(inside, 0), length)
-
-    def _goes_on(self, start: int, end: int, became: int, length: int) -> bool:
-        return (
-            start == self.until[-1]
-            and became == self.became[-1] + self.length[-1]
-            and end - start == length
-            and self.until[-1] - self.from_[-1] == self.length[-1]
-        )
+_Piece = tuple[int, int, int, int]
+"""A range of the markdown; where in the text it went, and its length there."""
+_START, _END = itemgetter(0), itemgetter(1)
 
 
 class Prose(NamedTuple):
@@ -85,17 +60,23 @@ class Prose(NamedTuple):
 
     text: str
     parts: tuple[Part, ...]
-    pieces: _Pieces
+    pieces: Sequence[_Piece]
 
     def carried(self, start: int, end: int) -> Span | None:
         """Where in the text a range of the markdown is; None where none of it can be read."""
-        pieces = self.pieces
-        first = bisect_right(pieces.until, start)
-        last = bisect_left(pieces.from_, end) - 1
+        first = bisect_right(self.pieces, start, key=_END)
+        last = bisect_left(self.pieces, end, key=_START) - 1
         if first > last:
             return None
-        span = Span(pieces.at(first, start), pieces.at(last, end))
+        span = Span(_at(self.pieces[first], start), _at(self.pieces[last], end))
         return span if span.start < span.end else None
+
+
+def _at(piece: _Piece, place: int) -> int:
+    """A place of the markdown in the text: within this piece, or at its nearer end."""
+    start, end, became, length = piece
+    inside = place - start if place < end else length
+    return became + min(max(inside, 0), length)
 
 
 def read(markdown: str) -> Prose:
@@ -112,11 +93,13 @@ def read(markdown: str) -> Prose:
             continue
         ((name, said),) = event.items()
         if name == "Start":
-            reader.start(said)
-        elif name == "End":
-            reader.end()
-        else:
+            kind, about = (said, None) if isinstance(said, str) else next(iter(said.items()))
+            if kind not in _STYLES:
+                reader.start(kind, about)
+        elif name != "End":
             reader.write(said, place)
+        elif not isinstance(said, str) or said not in _STYLES:
+            reader.end()
     return Prose("".join(reader.text), tuple(reader.parts), reader.pieces)
 
 
@@ -127,42 +110,45 @@ class _Reader:
         self.markdown = markdown
         self.text: list[str] = []
         self.parts: list[Part] = []
-        self.pieces = _Pieces()
+        self.pieces: list[_Piece] = []
         self._bytes = None if markdown.isascii() else markdown.encode()
         self._byte, self._point = 0, 0  # the same place of the markdown, counted both ways
         self._length = 0
         self._gap = ""  # goes before whatever is written next
-        self._marked = False  # whether an item's mark is in the gap
         self._begun: int | None = None  # where the part that is open has its first character
         self._open: list[str] = []
         self._numbers: list[int | None] = []  # of each open list: of its next item
+        self._before: list[tuple[int, str]] = []  # each open item or row: length and gap
         self._cells = 0  # of the row
 
-    def start(self, said: Any) -> None:
-        """A block, or a style within one, begins."""
-        kind, about = (said, None) if isinstance(said, str) else next(iter(said.items()))
-        if kind == "Item":
-            self._gap = self._item()
-            self._marked = True
-        elif kind == "TableCell":
-            self._gap += " | " if self._cells else ""
-            self._cells += 1
-        elif kind in _LINES:
-            self._gap = self._gap or ("\n" if self._open else "\n\n") if self._length else self._gap
-            self._cells = 0
-        if kind == "List":
-            self._numbers.append(about)
+    def start(self, kind: str, about: Any) -> None:
+        """A block, an item, a row or a cell begins."""
         if not self._open:
             self._begun = None
         self._open.append(kind)
+        if kind in _LINES and self._length:
+            self._gap = self._gap or ("\n" if len(self._open) > 1 else "\n\n")
+        if kind == "Item":
+            self._item()
+        elif kind == "List":
+            self._numbers.append(about)
+        elif kind in _ROWS:
+            self._cells = 0
+            self._before.append((self._length, self._gap))
+        elif kind == "TableCell":
+            self._gap += " | " if self._cells else ""
+            self._cells += 1
 
     def end(self) -> None:
         """What began last ends."""
         kind = self._open.pop()
         if kind == "List":
             self._numbers.pop()
+        elif kind == "Item" or kind in _ROWS:
+            length, gap = self._before.pop()
+            self._gap = gap if length == self._length else "" if kind in _ROWS else self._gap
         if not self._open:
-            self._gap, self._marked = "", False
+            self._gap = ""
             if self._begun is not None:
                 self.parts.append(Part(_KINDS[kind], Span(self._begun, self._length)))
 
@@ -170,40 +156,63 @@ class _Reader:
         """Characters that can be read; line ends after them wait for what follows."""
         said = words.rstrip("\n")
         if said:
-            if self._begun is None:  # an item's mark is of the part, the line ends before it not
-                self._begun = self._length + len(self._gap) - len(self._gap.lstrip("\n"))
-            if self._gap:
-                self._add(self._gap)
-                self._gap, self._marked = "", False
-            start, end = self._source(said, place["start"], place["end"])
-            self.pieces.add(start, end, self._length, len(said))
-            self._add(said)
+            if self._gap or self._begun is None:
+                self._bridge()
+            start, end = place["start"], place["end"]
+            if self._bytes is not None:
+                start, end = self._points(self._bytes, start, end)
+            length = len(said)
+            if end - start <= length:
+                self.pieces.append((start, end, self._length, length))
+            else:
+                self._carry(said, start, end)
+            self.text.append(said)
+            self._length += length
         if len(said) < len(words) and self._begun is not None:
             self._gap += words[len(said) :]
 
-    def _item(self) -> str:
+    def _bridge(self) -> None:
+        """The gap is written: an item's mark is of the part, the line ends before it are not."""
+        if self._begun is None:
+            self._begun = self._length + len(self._gap) - len(self._gap.lstrip("\n"))
+        self.text.append(self._gap)
+        self._length += len(self._gap)
+        self._gap = ""
+
+    def _points(self, encoded: bytes, start: int, end: int) -> tuple[int, int]:
+        """A range of the markdown in code points, its bytes are given; ranges come in order."""
+        point = self._point + len(encoded[self._byte : start].decode())
+        self._byte, self._point = end, point + len(encoded[start:end].decode())
+        return point, self._point
+
+    def _item(self) -> None:
+        """Its mark goes after that of the item it is the first line of, or on a line of its own."""
+        first = bool(self._before) and self._before[-1][0] == self._length
+        self._before.append((self._length, self._gap))
+        if not first:
+            self._gap = self._gap or ("\n" if self._length else "")
+            self._gap += _INDENT * (len(self._numbers) - 1)
         number = self._numbers[-1]
-        mark = "- "
-        if number is not None:
-            mark = f"{number}. "
-            self._numbers[-1] = number + 1
-        if self._marked:
-            return self._gap + mark
-        before = self._gap or ("\n" if self._length else "")
-        return before + _INDENT * (len(self._numbers) - 1) + mark
+        self._gap += "- " if number is None else f"{number}. "
+        self._numbers[-1] = None if number is None else number + 1
 
-    def _source(self, said: str, start: int, end: int) -> tuple[int, int]:
-        """The range of the markdown, in code points, that says this; its bytes are given."""
-        if self._bytes is None:
-            written = self.markdown[start:end]
-        else:
-            self._point += len(self._bytes[self._byte : start].decode())
-            written = self._bytes[start:end].decode()
-            self._byte, start = start, self._point
-        if len(written) > len(said) and (within := written.find(said)) >= 0:
-            return start + within, start + within + len(said)
-        return start, start + len(written)
+    def _carry(self, said: str, start: int, end: int) -> None:
+        """Note which characters of a longer range of the markdown say this.
 
-    def _add(self, words: str) -> None:
-        self.text.append(words)
-        self._length += len(words)
+        Code that goes over lines, or has a bar in a table, is the same word by word; a character
+        that is written by its name is the whole range.
+        """
+        within = self.markdown.find(said, start, end)
+        if within >= 0:
+            self.pieces.append((within, within + len(said), self._length, len(said)))
+            return
+        known = len(self.pieces)
+        at = start
+        while self.markdown[at] == "`":
+            at += 1
+        for word in _WORD.finditer(said):
+            if (within := self.markdown.find(word[0], at, end)) >= 0:
+                at = within + len(word[0])
+                self.pieces.append((within, at, self._length + word.start(), len(word[0])))
+        if len(self.pieces) == known:
+            self.pieces.append((start, end, self._length, len(said)))
