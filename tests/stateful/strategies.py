@@ -65,7 +65,7 @@ some_limits = st.builds(
     weight=st.sampled_from([0.5, 1.0, 2.0]),
     quota_daily=st.none(),
     quota_monthly=st.none(),
-    coalesce=st.just(True),
+    coalesce=st.just(value=True),
 )
 """Without quotas: a day may end meanwhile. Nor do cells make calls here that they could share."""
 some_credits = st.sampled_from([None, 30, 9, 4, 0])
