@@ -7,7 +7,7 @@ from orchestrator.domain.envelope import Capture, Provenance, Seen
 from tests.bench.report import Row
 from workers.adapters.composing import Citation, Page, compose
 from workers.adapters.mentions import Names
-from workers.adapters.normalising import encode
+from workers.adapters.normalising import verified
 from workers.adapters.prose import Span
 
 CHARACTERS, SOURCES = 10_000, 20
@@ -33,7 +33,7 @@ def run(scale: float) -> list[Row]:
 def _normalised(markdown: str, citations: list[Citation]) -> bytes:
     answer, evidence = compose(markdown, citations)
     seen = Provenance(adapter="bench", method="official-api", region=Seen(requested="US"))
-    capture, json = encode(Capture(answer=answer, evidence=evidence, provenance=seen))
+    capture, json = verified(Capture(answer=answer, evidence=evidence, provenance=seen))
     assert len(capture.evidence.sources) == SOURCES
     assert all(source.char_ranges for source in capture.evidence.sources)
     return json

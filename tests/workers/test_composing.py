@@ -97,6 +97,20 @@ def test_a_page_without_a_place_comes_after_those_with_one():
     ]
 
 
+def test_what_one_says_of_a_page_completes_another():
+    """The first title and the first quote that are said of it are its own, whoever says them."""
+    cited = [Page(URLS[0], None, "first"), Page(URLS[0], "Title", "second")]
+    _, evidence = compose(
+        "one two",
+        [Citation(cited[0], Span(0, 3)), Citation(cited[1], Span(4, 7)), Citation(Page(URLS[1]))],
+        retrieved=[Page(URLS[1], "Other"), Page(URLS[1], "Later", "said")],
+    )
+    assert [(one.title, one.quote, one.cited) for one in evidence.sources] == [
+        ("Title", "first", True),
+        ("Other", "said", True),
+    ]
+
+
 def test_searches_are_told_once_each():
     """In the order they were made; none that was seen says so."""
     for queries, told in ((("b", "a", "", "b"), ("b", "a")), ((), ())):

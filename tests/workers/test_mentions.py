@@ -1,13 +1,15 @@
 """Names in answers: whole words, in either case, exactly where they are."""
 
 import unicodedata
+from typing import ClassVar
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from orchestrator.domain.envelope import Answer, Block
-from workers.adapters.mentions import Names
+from orchestrator.domain.envelope import Answer, Block, Capture, Evidence, Provenance, Seen
+from workers.adapters.base import CaptureRequest
+from workers.adapters.mentions import LONG, Mentioning, Names
 
 
 def found(text: str, *names: str) -> dict[str, list[str]]:
@@ -38,6 +40,12 @@ def found(text: str, *names: str) -> dict[str, list[str]]:
         (".NET", "use .NET, ASP.NET", [".NET", ".NET"]),
         ("Acme", "Acme東京", ["Acme"]),
         ("a.b", "axb a.b", ["a.b"]),
+        ("Acme Pro", "By Acme\n\nPro tips, Acme\n \n Pro", []),
+        ("Acme", "Zoe\u0301Acme, Acme\u0301, ดีAcme ™️Acme", ["Acme"] * 2),
+        ("टोयोटा", "टोयोटा, टोयोटाकी", ["टोयोटा"]),
+        ("👩", "👩‍👧 👧‍👩 👩", ["👩"]),
+        ("❤", "❤️ ❤️‍🔥 ❤", ["❤"] * 2),
+        ("İstanbul", "İSTANBUL", ["İSTANBUL"]),
     ],
 )
 def test_a_name_is_found_as_a_word(name, text, at):
@@ -62,6 +70,67 @@ def test_it_refers_to_the_sources_of_its_blocks():
     answer = Answer(text="Acme one\n\nnone\n\nmore Acme", blocks=blocks)
     (mention,) = Names(["Acme"]).found(answer)
     assert mention.reference_ids == (1, 2, 4)
+
+
+@given(
+    st.text("ab \n", max_size=30), st.lists(st.text("ab \n", min_size=1, max_size=6), max_size=5)
+)
+def test_it_refers_to_each_block_it_meets(text, written):
+    """Wherever foreign blocks are: one within another, in another order, or nowhere."""
+    blocks = [
+        Block(type="paragraph", text=one, reference_ids=(number,))
+        for number, one in enumerate(written, 1)
+    ]
+    for mention in Names(["a", "b", "ab"]).found(Answer(text=text, blocks=tuple(blocks))):
+        nowhere = {number for number, one in enumerate(written, 1) if one not in text}
+        assert not nowhere & set(mention.reference_ids)
+        assert len(set(mention.reference_ids)) == len(mention.reference_ids)
+    whole = Block(type="paragraph", text=text, reference_ids=(9,))
+    for mention in Names(["a", "b", "ab"]).found(Answer(text=text, blocks=(whole, *blocks))):
+        assert 9 in mention.reference_ids
+
+
+def test_a_block_out_of_order_hides_no_other():
+    """A title that an answer repeats at its end is no reason to lose what stands between."""
+    texts = ("Best shoes", "Acme is good.", "Acme is one of the Best shoes")
+    blocks = [
+        Block(type="paragraph", text=one, reference_ids=(n,)) for n, one in enumerate(texts, 1)
+    ]
+    answer = Answer(text="\n\n".join(texts[1:]), blocks=tuple(blocks))
+    (mention,) = Names(["Acme"]).found(answer)
+    assert mention.reference_ids == (2, 3)
+
+
+class Saying:
+    """An adapter that says the same always."""
+
+    method = "http"
+    options_schema: ClassVar[dict] = {}
+    countries = None
+    instant = False
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    async def capture(self, request: CaptureRequest) -> Capture:
+        """The text."""
+        seen = Provenance(adapter="saying", method="http", region=Seen(requested=request.country))
+        return Capture(answer=Answer(text=self._text), evidence=Evidence(), provenance=seen)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("words", [1, LONG // 7])
+async def test_a_capture_has_its_names(words):
+    """A short one and one that is read on a thread."""
+    text = "tea of " * words + "Acme"
+    request = CaptureRequest(child="x", query="q", surface="s", country="US")
+    found = await Mentioning(Saying(text), ["Acme", "Other"]).capture(request)
+    assert [(one.name, one.char_ranges) for one in found.evidence.mentions] == [
+        ("Acme", ((len(text) - 4, len(text)),))
+    ]
 
 
 NAMES = st.text(

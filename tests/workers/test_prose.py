@@ -33,6 +33,9 @@ STYLES = (
     "[{}](https://a.example/?q=1 'title')",
     "**[{}](<https://b.example/é>)**",
     "![{}](https://c.example/i.png)",
+    "<b>{}</b>",
+    "\\*{}&amp;",
+    "&eacute;{}\\|",
 )
 LINES = (
     "{}",
@@ -46,6 +49,15 @@ LINES = (
     "| a | {} |\n|---|---|\n| b | c |",
     "| a | b |\n|---|---|\n| {} | c |",
     "- x\n  - {}",
+    "3. - {}\n   -\n4.\n5. x",
+    "`x\n{} y`",
+    "> `x\n> {}`\n> y",
+    "| a | |\n|---|---|\n| | {} |\n| | |\n| b | |",
+    "<div>\n{}\n</div>",
+    "x  \n{}\\\ny",
+    "x\r\n{}\r\ny",
+    "[x][r] {}\n\n[r]: https://r.example 'r'",
+    "x[^1]\n\n[^1]: {}",
 )
 
 
@@ -70,6 +82,7 @@ def documents(draw):
 
 @given(documents())
 @example(("- 👟 [«é»](https://a.example) 日\n", 5, "«é»"))
+@example(("| `a\\|«é» b` | c |\n|---|---|", 6, "«é»"))
 def test_a_place_is_carried_over_exactly(document):
     """Past emphasis, links, lists, tables, quotes and code; in code points, not in bytes."""
     markdown, start, word = document
@@ -122,7 +135,11 @@ def test_what_is_wider_covers_what_is_narrower(markdown, start, middle, end):
         ("# T\n\nOne *two* `three`.\nNext", "T\n\nOne two three.\nNext", ["heading", "paragraph"]),
         ("- a\n- b\n  1. c\n  2. d\n- e", "- a\n- b\n  1. c\n  2. d\n- e", ["list"]),
         ("3. a\n4. b", "3. a\n4. b", ["list"]),
+        ("- - a\n  - b\n- c", "- - a\n  - b\n- c", ["list"]),
+        ("1. a\n2.\n3. - \n4. b", "1. a\n4. b", ["list"]),
+        ("-\n\na", "a", ["paragraph"]),
         ("| a | b |\n|---|---|\n| c | **d** |", "a | b\nc | d", ["table"]),
+        ("| a | b |\n|-|-|\n| c | |\n| | |\n| | d |", "a | b\nc\n | d", ["table"]),
         ("> q\n> r\n\nx", "q\nr\n\nx", ["quote", "paragraph"]),
         ("```py\nx = 1\n\ny\n```\nz", "x = 1\n\ny\n\nz", ["code", "paragraph"]),
         ("a \\* b &amp; c &eacute;", "a * b & c é", ["paragraph"]),

@@ -114,11 +114,13 @@ class _Reader:
         self._bytes = None if markdown.isascii() else markdown.encode()
         self._byte, self._point = 0, 0  # the same place of the markdown, counted both ways
         self._length = 0
-        self._gap = ""  # goes before whatever is written next
+        self._gap: list[str] = []  # goes before whatever is written next
         self._begun: int | None = None  # where the part that is open has its first character
         self._open: list[str] = []
         self._numbers: list[int | None] = []  # of each open list: of its next item
-        self._before: list[tuple[int, str]] = []  # each open item or row: length and gap
+        self._before: list[
+            tuple[int, int]
+        ] = []  # of each open item or row: lengths of text and gap
         self._cells = 0  # of the row
 
     def start(self, kind: str, about: Any) -> None:
@@ -126,17 +128,18 @@ class _Reader:
         if not self._open:
             self._begun = None
         self._open.append(kind)
-        if kind in _LINES and self._length:
-            self._gap = self._gap or ("\n" if len(self._open) > 1 else "\n\n")
+        if kind in _LINES and self._length and not self._gap:
+            self._gap.append("\n" if len(self._open) > 1 else "\n\n")
         if kind == "Item":
             self._item()
         elif kind == "List":
             self._numbers.append(about)
         elif kind in _ROWS:
             self._cells = 0
-            self._before.append((self._length, self._gap))
+            self._before.append((self._length, len(self._gap)))
         elif kind == "TableCell":
-            self._gap += " | " if self._cells else ""
+            if self._cells:
+                self._gap.append(" | ")
             self._cells += 1
 
     def end(self) -> None:
@@ -146,9 +149,12 @@ class _Reader:
             self._numbers.pop()
         elif kind == "Item" or kind in _ROWS:
             length, gap = self._before.pop()
-            self._gap = gap if length == self._length else "" if kind in _ROWS else self._gap
+            if length == self._length:  # there is nothing in it
+                del self._gap[gap:]
+            elif kind in _ROWS:  # its last cells are empty
+                self._gap.clear()
         if not self._open:
-            self._gap = ""
+            self._gap.clear()
             if self._begun is not None:
                 self.parts.append(Part(_KINDS[kind], Span(self._begun, self._length)))
 
@@ -169,15 +175,16 @@ class _Reader:
             self.text.append(said)
             self._length += length
         if len(said) < len(words) and self._begun is not None:
-            self._gap += words[len(said) :]
+            self._gap.append(words[len(said) :])
 
     def _bridge(self) -> None:
         """The gap is written: an item's mark is of the part, the line ends before it are not."""
+        gap = "".join(self._gap)
+        self._gap.clear()
         if self._begun is None:
-            self._begun = self._length + len(self._gap) - len(self._gap.lstrip("\n"))
-        self.text.append(self._gap)
-        self._length += len(self._gap)
-        self._gap = ""
+            self._begun = self._length + len(gap) - len(gap.lstrip("\n"))
+        self.text.append(gap)
+        self._length += len(gap)
 
     def _points(self, encoded: bytes, start: int, end: int) -> tuple[int, int]:
         """A range of the markdown in code points, its bytes are given; ranges come in order."""
@@ -188,12 +195,13 @@ class _Reader:
     def _item(self) -> None:
         """Its mark goes after that of the item it is the first line of, or on a line of its own."""
         first = bool(self._before) and self._before[-1][0] == self._length
-        self._before.append((self._length, self._gap))
+        self._before.append((self._length, len(self._gap)))
         if not first:
-            self._gap = self._gap or ("\n" if self._length else "")
-            self._gap += _INDENT * (len(self._numbers) - 1)
+            if self._length and not self._gap:
+                self._gap.append("\n")
+            self._gap.append(_INDENT * (len(self._numbers) - 1))
         number = self._numbers[-1]
-        self._gap += "- " if number is None else f"{number}. "
+        self._gap.append("- " if number is None else f"{number}. ")
         self._numbers[-1] = None if number is None else number + 1
 
     def _carry(self, said: str, start: int, end: int) -> None:
