@@ -1,9 +1,13 @@
 """Answers put together: blocks, sources in order of first citation, ranges of the plain text."""
 
+import threading
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.adapters.composing import Citation, Page, compose
+from workers.adapters import composing
+from workers.adapters.composing import Citation, Page, compose, composed
 from workers.adapters.prose import Span
 
 WORDS = (
@@ -125,3 +129,19 @@ def test_nothing_is_nothing():
     assert (answer.text, answer.markdown, answer.blocks) == ("", "", ())
     assert [source.url for source in evidence.sources] == URLS[:2]
     assert evidence.sources[0].char_ranges == ()
+
+
+@pytest.mark.anyio
+async def test_a_long_answer_leaves_the_event_loop(monkeypatch):
+    """It is put together on a thread, a short one where it is, and both are what they are."""
+    threads = []
+
+    def noted(*arguments, **named):
+        threads.append(threading.current_thread() is threading.main_thread())
+        return compose(*arguments, **named)
+
+    monkeypatch.setattr(composing, "compose", noted)
+    cited = [Citation(Page(URLS[0]), Span(0, 5))]
+    for markdown in ("*tea* " * 9, "*tea* " * composing.LONG):
+        assert await composed(markdown, cited) == compose(markdown, cited)
+    assert threads == [True, False]

@@ -1,5 +1,6 @@
 """What providers' replies mean where they are not simply an answer: each contract's own cases."""
 
+import asyncio
 import copy
 import json
 
@@ -100,7 +101,7 @@ def test_no_reply_breaks_its_adapter(name, data):
     request = base.CaptureRequest(child="job_1.s.gb", query="q", surface="s", country="GB")
     try:
         PROVIDERS[name].more({"messages": []}, raw)
-        capture = MADE[name](config)._captured(request, frozenset(), [raw])
+        capture = asyncio.run(MADE[name](config)._captured(request, frozenset(), [raw]))
     except (SurfaceError, msgspec.MsgspecError):
         return
     stored, _ = verified(capture)

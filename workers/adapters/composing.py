@@ -5,11 +5,17 @@ Pure: the text is the plain text of the provider's markdown, and every range is 
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
+
+import anyio
 
 from orchestrator.domain.envelope import Answer, Block, Evidence, FanOut, Source
 from workers.adapters import prose
 from workers.adapters.prose import Prose, Span
+
+LONG = 32 * 1024
+"""Characters of markdown that take milliseconds."""
 
 
 class Page(NamedTuple):
@@ -45,6 +51,20 @@ def compose(
     seen = tuple(dict.fromkeys(query for query in queries if query))
     fan_out = FanOut(queries=seen, provenance="observed" if seen else "none")
     return answer, Evidence(sources=sources, fan_out=fan_out)
+
+
+async def composed(
+    markdown: str,
+    citations: Iterable[Citation] = (),
+    *,
+    retrieved: Iterable[Page] = (),
+    queries: Sequence[str] = (),
+) -> tuple[Answer, Evidence]:
+    """As `compose`; a long answer is put together on a thread."""
+    work = partial(compose, markdown, citations, retrieved=retrieved, queries=queries)
+    if len(markdown) < LONG:
+        return work()
+    return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
 
 
 class _Found:

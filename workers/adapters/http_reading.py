@@ -13,7 +13,7 @@ from jmespath.parser import ParsedResult
 
 from orchestrator.domain.envelope import Block, Role, Source
 from workers.adapters import http_page
-from workers.adapters.composing import compose
+from workers.adapters.composing import composed
 from workers.adapters.http_charset import decode
 from workers.adapters.normalising import numbered
 from workers.egress import Reply
@@ -111,7 +111,7 @@ class JsonReader:
             raise _bad("a JMESPath expression of this surface does not fit the reply") from None
         sources = numbered(_listed(found, reply.url))
         if text is None:
-            answer, _ = compose(markdown or "")
+            answer, _ = await composed(markdown or "")
             return Reading(answer.text, answer.markdown, document, sources, answer.blocks)
         return Reading(text, markdown or "", document, sources)
 

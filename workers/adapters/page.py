@@ -65,14 +65,14 @@ class PageSurface:
     def __init__(self, config: SurfaceConfig, options: PageOptions) -> None:
         self._config = config
         self._options = options
-        guard = Guard(networks(" ".join(config.reachable)))
-        self._egress = Egress(regions=config.regions, guard=guard)
+        self._reachable = networks(" ".join(config.reachable))
+        self._egress = Egress(regions=config.regions, guard=Guard(self._reachable))
         self._robots = Robots(self._egress) if options.robots else None
         self._html, self._text = HtmlReader(), TextReader()
 
     async def capture(self, request: CaptureRequest) -> Capture:
         """The page as it is read from this region."""
-        if wrong := urls.fault(request.query, networks(" ".join(self._config.reachable))):
+        if wrong := urls.fault(request.query, self._reachable):
             reason = f"the query is not a URL that may be called: {wrong.message}"
             raise SurfaceError("ADDRESS_FORBIDDEN", reason, permanent=True)
         reply = await self._egress.fetch(request.country, self._call(request))

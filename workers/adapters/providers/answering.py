@@ -14,7 +14,7 @@ from orchestrator.domain import envelope
 from orchestrator.domain.envelope import Capture, Method, Model, Provenance, Seen, WebSearch
 from orchestrator.surfaces import SurfaceConfig
 from workers.adapters.base import CaptureRequest, now_text, read_options
-from workers.adapters.composing import compose
+from workers.adapters.composing import composed
 from workers.adapters.http_template import BodyTemplate
 from workers.adapters.locales import values
 from workers.adapters.places import broadened, told, unheard
@@ -65,7 +65,7 @@ class Answering:
         )
         try:
             replies = await self._replies(request, body)
-            return self._captured(request, place.heard | self._told, replies)
+            return await self._captured(request, place.heard | self._told, replies)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             reason = "the reply is not what the provider's contract says"
             raise SurfaceError("BAD_RESPONSE", reason, permanent=False) from None
@@ -102,13 +102,13 @@ class Answering:
     def _explain(self, error: SurfaceError, body: bytes) -> SurfaceError:
         return refusals.explained(error, body, self._provider.key_variable)
 
-    def _captured(
+    async def _captured(
         self, request: CaptureRequest, heard_of: frozenset[str], replies: Sequence[bytes]
     ) -> Capture:
         heard = self._provider.read(replies)
         effective = request.country if "country" in heard_of else None
         present = bool(heard.markdown.strip())
-        answer, evidence = compose(
+        answer, evidence = await composed(
             heard.markdown if present else "",
             heard.citations,
             retrieved=heard.retrieved,

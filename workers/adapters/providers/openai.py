@@ -10,37 +10,32 @@ from typing import Any
 from orchestrator.surfaces import SurfaceConfig
 from workers.adapters.base import CaptureRequest
 from workers.adapters.composing import Citation
-from workers.adapters.providers import location, responses
 from workers.adapters.providers.answering import Answering, adapter
-from workers.adapters.providers.contract import Heard, Place, Provider, ProviderOptions
+from workers.adapters.providers.contract import Heard, Place, ProviderOptions
+from workers.adapters.providers.responses import Responses
 
 _TRACKING = "utm_source=openai"
 
 
-class OpenAI(Provider):
+class OpenAI(Responses):
     """OpenAI's contract."""
 
     name = "openai"
     key_variable = "OPENAI_API_KEY"
     base_url = "https://api.openai.com/v1"
-    endpoint = "/responses"
-
-    def place(self, request: CaptureRequest) -> Place:
-        """Country and city."""
-        return location.approximate(request)
 
     def body(
         self, options: ProviderOptions, request: CaptureRequest, place: Place
     ) -> dict[str, Any]:
         """The request, which asks for the pages that a search met, too."""
-        made = responses.body(options, request, place)
+        made = super().body(options, request, place)
         if options.search:
             made["include"] = ["web_search_call.action.sources"]
         return made
 
     def read(self, replies: Sequence[bytes]) -> Heard:
         """The answer; the mark that OpenAI adds to the addresses it cites is taken off."""
-        heard = responses.read(replies)
+        heard = super().read(replies)
         return heard._replace(
             citations=[
                 Citation(one.page._replace(url=_plain(one.page.url)), one.span)

@@ -12,8 +12,8 @@ import msgspec
 from workers.adapters.base import CaptureRequest
 from workers.adapters.composing import Citation, Page
 from workers.adapters.prose import Span
-from workers.adapters.providers import contract, refusals
-from workers.adapters.providers.contract import Heard, Place, ProviderOptions
+from workers.adapters.providers import contract, location, refusals
+from workers.adapters.providers.contract import Heard, Place, Provider, ProviderOptions
 from workers.adapters.providers.pricing import Spent
 
 _PASSING = frozenset({"server_error", "rate_limit_exceeded", "vector_store_timeout", None})
@@ -94,8 +94,27 @@ _contents = msgspec.json.Decoder(list[_Content])
 _action = msgspec.json.Decoder(_Action)
 
 
-def body(options: ProviderOptions, request: CaptureRequest, place: Place) -> dict[str, Any]:
-    """The request; nothing of it is kept at the provider for later calls."""
+class Responses(Provider):
+    """What OpenAI's contract and xAI's have in common."""
+
+    endpoint = "/responses"
+
+    def place(self, request: CaptureRequest) -> Place:
+        """Country and city."""
+        return location.approximate(request)
+
+    def body(
+        self, options: ProviderOptions, request: CaptureRequest, place: Place
+    ) -> dict[str, Any]:
+        """The request; nothing of it is kept at the provider for later calls."""
+        return _body(options, request, place)
+
+    def read(self, replies: Sequence[bytes]) -> Heard:
+        """The messages of the answer with their citations, and the searches that were made."""
+        return _read(replies)
+
+
+def _body(options: ProviderOptions, request: CaptureRequest, place: Place) -> dict[str, Any]:
     made: dict[str, Any] = {"model": options.model, "input": request.query, "store": False}
     if options.system is not None:
         made["instructions"] = options.system
@@ -109,8 +128,7 @@ def body(options: ProviderOptions, request: CaptureRequest, place: Place) -> dic
     return made
 
 
-def read(replies: Sequence[bytes]) -> Heard:
-    """The messages of the answer with their citations, and the searches that were made."""
+def _read(replies: Sequence[bytes]) -> Heard:
     reply = _reply.decode(replies[-1])
     why = _why(reply)
     said = _Said()

@@ -5,37 +5,24 @@ https://docs.x.ai/docs/guides/tools/search-tools (the tool), https://docs.x.ai/d
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from orchestrator.surfaces import SurfaceConfig
-from workers.adapters.base import CaptureRequest
 from workers.adapters.composing import Citation
-from workers.adapters.providers import location, responses
 from workers.adapters.providers.answering import Answering, adapter
-from workers.adapters.providers.contract import Heard, Place, Provider, ProviderOptions
+from workers.adapters.providers.contract import Heard
+from workers.adapters.providers.responses import Responses
 
 
-class XAI(Provider):
+class XAI(Responses):
     """xAI's contract."""
 
     name = "x-ai"
     key_variable = "XAI_API_KEY"
     base_url = "https://api.x.ai/v1"
-    endpoint = "/responses"
-
-    def place(self, request: CaptureRequest) -> Place:
-        """Country and city."""
-        return location.approximate(request)
-
-    def body(
-        self, options: ProviderOptions, request: CaptureRequest, place: Place
-    ) -> dict[str, Any]:
-        """The request as OpenAI's is."""
-        return responses.body(options, request, place)
 
     def read(self, replies: Sequence[bytes]) -> Heard:
         """The answer; what xAI calls the title of a page is the number of its mark."""
-        heard = responses.read(replies)
+        heard = super().read(replies)
         cited = [Citation(one.page._replace(title=None), one.span) for one in heard.citations]
         return heard._replace(citations=cited)
 
