@@ -1,6 +1,5 @@
 """`parallax.toml`: read once at the start of a process; a fault names its file, line and reason."""
 
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from os import environ
@@ -9,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from orchestrator import variables
 from orchestrator.configured import Document, QueueTable, SurfaceTable
 from orchestrator.domain import known, queues
 from orchestrator.domain.addresses import Network
@@ -41,7 +41,6 @@ BUILT_IN_TASKS: Mapping[TaskType, str] = {
     "GROK": "grok",
 }
 """The surface of each kind of cloro's tasks where nothing else is said, if there is one."""
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Configuration(Discreet, frozen=True, kw_only=True):
@@ -148,15 +147,15 @@ def _text(path: Path) -> str:
 def _read(
     path: Path, text: str, document: dict[str, Any], environment: Mapping[str, str]
 ) -> Document:
-    faults: list[tuple[tuple[Key, ...], str]] = []
-    filled = _filled(document, (), environment, faults)
+    filled, unset = variables.filled(document, environment, _may_hold_secrets)
+    faults: list[tuple[tuple[Key, ...], str]] = [(one.keys, one.reason) for one in unset]
     read: Document | None = None
     try:
         read = Document.model_validate(filled)
     except ValidationError as error:
-        unset = {keys for keys, _ in faults}
+        named = {one.keys for one in unset}
         found = [(_keys(fault["loc"]), _reason(fault)) for fault in error.errors()]
-        faults += [fault for fault in found if fault[0] not in unset]
+        faults += [fault for fault in found if fault[0] not in named]
     else:
         faults += read.faults()
     if read is None or faults:
@@ -192,26 +191,6 @@ def _config(
         if table.countries is None
         else tuple(sorted({country.upper() for country in table.countries})),
     )
-
-
-def _filled(
-    value: Any,
-    keys: tuple[Key, ...],
-    environment: Mapping[str, str],
-    faults: list[tuple[tuple[Key, ...], str]],
-) -> Any:
-    """The value with every `${NAME}` in its strings replaced, where secrets may stand."""
-    match value:
-        case str() if _may_hold_secrets(keys):
-            unset = [name for name in _VARIABLE.findall(value) if name not in environment]
-            faults += [(keys, f"environment variable {name} is not set") for name in unset]
-            return _VARIABLE.sub(lambda found: environment.get(found[1], ""), value)
-        case dict():
-            return {k: _filled(v, (*keys, k), environment, faults) for k, v in value.items()}
-        case list():
-            return [_filled(v, (*keys, n), environment, faults) for n, v in enumerate(value)]
-        case _:
-            return value
 
 
 def _may_hold_secrets(keys: tuple[Key, ...]) -> bool:

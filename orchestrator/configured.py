@@ -17,13 +17,13 @@ from pydantic import (
 
 from orchestrator.domain import queues
 from orchestrator.domain.dialects.task_types import TaskType
+from orchestrator.domain.regions import is_language_tag
 from orchestrator.durations import seconds
 from orchestrator.surfaces import per_second
 
 _SURFACE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PROXIES = ("http", "socks4", "socks4a", "socks5", "socks5h")
-_TAG = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 _LONGEST_TIMEOUT_SECONDS = 3600.0
 _LONGEST_SHARED_SECONDS = 7 * 86_400.0
 MOST_MENTIONS = 1000
@@ -86,7 +86,7 @@ def _proxy(url: str) -> str:
 
 
 def _locale(tag: str) -> str:
-    if not _TAG.fullmatch(tag):
+    if not is_language_tag(tag):
         raise ValueError("not a language tag, such as en-GB")
     return tag
 

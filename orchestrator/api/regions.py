@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.types import StringConstraints
 from pydantic_core import PydanticCustomError
 
+from orchestrator.domain.regions import LANGUAGE_TAG, LONGEST_LANGUAGE_TAG
+
 LONGEST_CITY = 100
 _CONTROL = r"\u0000-\u001f\u007f-\u009f"
 _SPACE = r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -80,7 +82,7 @@ City = Annotated[
     AfterValidator(_city),
 ]
 Language = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35)
+    str, StringConstraints(pattern=f"^{LANGUAGE_TAG}$", max_length=LONGEST_LANGUAGE_TAG)
 ]
 
 

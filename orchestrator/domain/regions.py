@@ -1,11 +1,17 @@
 """Regions: a country, perhaps a city and a language, and the token that names one in ids."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
 import msgspec
 from slugify import slugify
+
+LANGUAGE_TAG = r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*"
+LONGEST_LANGUAGE_TAG = 35
+"""Characters: what BCP 47 tells software to make room for."""
+_TAG = re.compile(LANGUAGE_TAG)
 
 
 class Region(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -35,6 +41,11 @@ def tokens(regions: Iterable[Region]) -> tuple[str, ...]:
         taken.add(token)
         made.append(token)
     return tuple(made)
+
+
+def is_language_tag(text: str) -> bool:
+    """True for `en` and `zh-Hant-TW`; whether anyone speaks it is not asked."""
+    return len(text) <= LONGEST_LANGUAGE_TAG and _TAG.fullmatch(text) is not None
 
 
 def _token(region: Region) -> str:

@@ -9,16 +9,13 @@ import asyncio
 import json
 import re
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import aiohttp
 import uvloop
 
 from orchestrator.surfaces import SurfaceConfig
+from tests.bench import stack
 from tests.bench.report import Row
 from tests.workers.fakes import FAKES, PRICED
 from tests.workers.fakes.saying import LABEL, MODEL, Said
@@ -49,7 +46,10 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 def run(scale: float) -> list[Row]:
     """The median milliseconds that each provider's adapter adds."""
     count = max(5, int(400 * scale))
-    with _providers() as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with (
+        stack.server("tests.bench.adapters") as port,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         added = {name: runner.run(_added(name, port, count)) for name in FAKES}
     return [
         Row(f"{name} adds to its provider's time, p50", max(value, 0.001), "ms", 1.0, most=True)
@@ -87,17 +87,6 @@ def _call(adapter: base.Adapter, request: base.CaptureRequest) -> Call:
     """What the adapter sends."""
     provider, options = adapter._provider, adapter._options
     return adapter._call(request, provider.body(options, request, provider.place(request)))
-
-
-@contextmanager
-def _providers() -> Iterator[int]:
-    command = [sys.executable, "-m", "tests.bench.adapters"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        try:
-            yield int(process.stdout.readline())
-        finally:
-            process.terminate()
 
 
 class Provider(asyncio.Protocol):

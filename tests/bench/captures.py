@@ -1,10 +1,5 @@
 """Real HTTP captures: one worker process against an upstream process on loopback, ~1 KB replies."""
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from admission.limits import Limits
 from tests.bench import seeding, stack
 from tests.bench.report import Row
@@ -27,20 +22,9 @@ def run(scale: float) -> list[Row]:
     """Captures a second of an `http` surface that answers at once."""
     work = Work(max(10, int(4_000 * scale)), ("site",), COUNTRIES)
     limits = Limits(queue_capacity=10**6, concurrency=4_000)
-    with stack.running() as here, _upstream() as port:
+    with stack.running() as here, stack.server("tests.bench.upstream") as port:
         here.config(CONFIG.format(port=port))
         seeding.seed(here.url, "bench", work, limits=limits, lane=100)
         here.worker(slots=256)
         took = seeding.span(here.url, work, seconds=120)
     return [Row("real HTTP captures, one worker process", work.cells / took, "/s", 2_000)]
-
-
-@contextmanager
-def _upstream() -> Iterator[int]:
-    command = [sys.executable, "-m", "tests.bench.upstream"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        try:
-            yield int(process.stdout.readline())
-        finally:
-            process.terminate()

@@ -4,8 +4,6 @@ import os
 import secrets
 import socket
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -130,7 +128,7 @@ def _retry(waiting: int) -> list[float]:
 def _served(seconds: float) -> Iterator[tuple[Stack, int]]:
     """A database, and the port of a receiver that takes so long."""
     os.environ |= {"PARALLAX_ALLOW_NETWORKS": "127.0.0.0/8", "PARALLAX_SECRET_KEY": SECRET_KEY}
-    with stack.running() as here, _receiver(seconds) as port:
+    with stack.running() as here, stack.server("tests.bench.receiver", seconds) as port:
         yield here, port
 
 
@@ -159,17 +157,6 @@ def _seed(here: Stack, key: int, url: str, parents: int) -> int:
         for statement in SEED:
             connection.execute(statement, named)
     return endpoint
-
-
-@contextmanager
-def _receiver(seconds: float) -> Iterator[int]:
-    command = [sys.executable, "-m", "tests.bench.receiver", str(seconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        try:
-            yield int(process.stdout.readline())
-        finally:
-            process.terminate()
 
 
 @contextmanager

@@ -116,6 +116,18 @@ def running() -> Iterator[Stack]:
         yield Stack(server.url, folder, exits)
 
 
+@contextmanager
+def server(module: str, *arguments: object) -> Iterator[int]:
+    """The port that a module of the benchmarks prints, run as a process of its own."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.terminate()
+
+
 def wait_for_surfaces(here: Stack, *, seconds: float = 20) -> None:
     """Return when a worker has registered its surfaces."""
     with psycopg.connect(here.url, autocommit=True) as connection:

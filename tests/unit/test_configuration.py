@@ -277,6 +277,7 @@ def test_a_broken_file_is_placed(faults, text, expected):
         ("countries = 'GB'", "countries: Input should be a valid list"),
         ("regions.GB.locale = 'en_GB'", "regions.GB.locale: not a language tag"),
         ("regions.GB.locale = 'English, please'", "regions.GB.locale: not a language tag"),
+        (f"regions.GB.locale = 'en{'-abcdefgh' * 4}'", "regions.GB.locale: not a language tag"),
         ("regions.GB.countries = ['GB']", "regions.GB.countries: unknown key"),
         ("regions = {gb = {}, GB = {}}", "regions: a country is named twice"),
     ],

@@ -259,6 +259,15 @@ def test_a_preset_that_cannot_be_used_stops_the_start(tmp_path, monkeypatch, opt
         assert ", ".join(presets.names()) in str(caught.value)
 
 
+def test_an_empty_key_is_no_key(tmp_path, monkeypatch):
+    """It would be refused by the service only once a call is made."""
+    monkeypatch.setenv("SERPAPI_API_KEY", "")
+    path = tmp_path / "parallax.toml"
+    path.write_text(FILE + 'preset = "serpapi_copilot"')
+    with pytest.raises(ConfigError, match="environment variable SERPAPI_API_KEY is not set"):
+        discovery.build(configuration.load(path), "s")
+
+
 def test_a_key_that_is_not_needed_need_not_be_set(tmp_path, monkeypatch):
     """Whoever says the header or the URL with the key needs no variable of the preset's."""
     for variable in VARIABLES:

@@ -7,7 +7,6 @@ from jmespath.parser import ParsedResult
 from pydantic import AfterValidator, Field, model_validator
 
 from orchestrator.configured import Headers, Timeout
-from orchestrator.domain import envelope
 from orchestrator.domain.envelope import Answer, Capture, Evidence, Method, Provenance, Seen
 from orchestrator.surfaces import SurfaceConfig
 from workers.adapters import presets
@@ -29,12 +28,11 @@ from workers.adapters.http_template import (
     header,
 )
 from workers.adapters.locales import accept_language, values
+from workers.adapters.normalising import absent
 from workers.adapters.places import broadened, told, unheard
 from workers.egress import MAX_BYTES, Call, Egress
 
-_ABSENT = (
-    envelope.Warning(code="surface_absent", message="the surface showed nothing for this query"),
-)
+_ABSENT = (absent(),)
 
 
 def _url(text: str) -> str:

@@ -1,16 +1,14 @@
 """The language of a place, and the words for it: what a browser there would send, and say."""
 
-import re
 from functools import lru_cache
 
 import pycountry
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
+from orchestrator.domain.regions import is_language_tag
 from workers.adapters.base import CaptureRequest
 
-_TAG = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
-_LONGEST_TAG = 35
 _SHORT = {"HK": "Hong Kong", "MO": "Macao", "PS": "Palestine"}
 """CLDR's short names where its own are of use to nobody; Babel leaves them out."""
 _GOOGLE = {"nb": "no", "nn": "no", "he": "iw", "fil": "tl", "jv": "jw"}
@@ -24,7 +22,7 @@ def locale(country: str, language: str | None) -> str | None:
 
     A language that is no tag is passed over: it comes from a client and becomes a header.
     """
-    if language is not None and _TAG.fullmatch(language) and len(language) <= _LONGEST_TAG:
+    if language is not None and is_language_tag(language):
         return language if "-" in language else f"{language.lower()}-{country}"
     spoken = _spoken(country)
     return None if spoken is None else f"{spoken}-{country}"

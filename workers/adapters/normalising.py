@@ -19,6 +19,13 @@ _encoder = msgspec.json.Encoder()
 _JSON_TO_CAPTURE = msgspec.json.Decoder(Capture)
 
 
+def absent(
+    message: str = "the surface showed nothing for this query",
+) -> envelope.Warning:
+    """What is said with a capture that has no answer."""
+    return envelope.Warning(code="surface_absent", message=message)
+
+
 def encode(capture: Capture) -> tuple[Capture, bytes]:
     """The capture made sound, and its JSON. A sound one costs one look and one encoding."""
     if not _sound(capture.evidence.sources, capture):

@@ -6,7 +6,7 @@ import msgspec
 from pydantic import Field
 
 from orchestrator.configured import HeaderValue, Timeout
-from orchestrator.domain import envelope, urls
+from orchestrator.domain import urls
 from orchestrator.domain.addresses import networks
 from orchestrator.domain.envelope import (
     Answer,
@@ -23,7 +23,7 @@ from orchestrator.surfaces import SurfaceConfig
 from workers.adapters.base import CaptureRequest, Options, now_text, read_options
 from workers.adapters.http_reading import HtmlReader, Reading, TextReader
 from workers.adapters.locales import accept_language
-from workers.adapters.normalising import numbered
+from workers.adapters.normalising import absent, numbered
 from workers.adapters.places import broadened, unheard
 from workers.adapters.robots import Robots
 from workers.egress import MAX_BYTES, MAX_REDIRECTS, Call, Egress, Reply
@@ -34,7 +34,7 @@ _HTML = frozenset({"text/html", "application/xhtml+xml"})
 _TEXT = ("text/", "application/json", "application/xml")
 _TEXTUAL = ("+json", "+xml")
 _ACCEPT = "text/html,application/xhtml+xml,text/plain;q=0.9,*/*;q=0.5"
-_ABSENT = (envelope.Warning(code="surface_absent", message="the page shows nothing to read"),)
+_ABSENT = (absent("the page shows nothing to read"),)
 
 
 class PageOptions(Options):

@@ -6,7 +6,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from orchestrator.domain import envelope
 from orchestrator.domain.envelope import (
     Answer,
     Capture,
@@ -20,6 +19,7 @@ from orchestrator.domain.envelope import (
 )
 from orchestrator.surfaces import SurfaceConfig
 from workers.adapters.base import CaptureRequest, Options, now_text, read_options
+from workers.adapters.normalising import absent
 from workers.adapters.simulator_answers import Answers
 from workers.errors import SurfaceError
 
@@ -27,11 +27,7 @@ Rate = Annotated[float, Field(ge=0, le=1, strict=False)]
 Milliseconds = Annotated[float, Field(ge=0, le=600_000, strict=False)]
 _WHOLE = 1 << 32  # a roll is a number below this
 
-_ABSENT = (
-    envelope.Warning(
-        code="surface_absent", message="the surface showed no answer to this query here"
-    ),
-)
+_ABSENT = (absent("the surface showed no answer to this query here"),)
 _MODEL = Model(provider_id="simulator", observed_label="simulator-1", inferred=False)
 _SEARCHED = WebSearch(enabled=True, known=True)
 _OBSERVED: Literal["observed"] = "observed"

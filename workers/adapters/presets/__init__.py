@@ -4,16 +4,14 @@
 """
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from orchestrator import variables
 from workers.errors import OptionError
-
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @cache
@@ -38,24 +36,8 @@ def applied(options: Mapping[str, Any]) -> dict[str, Any]:
         raise OptionError((("preset",), f"there is no such preset; there are {', '.join(names())}"))
     (surface,) = tomllib.loads(text(str(name)))["surfaces"].values()
     taken = {key: value for key, value in surface["options"].items() if key not in rest}
-    return {**_filled(taken), **rest}
-
-
-def _filled(value: Any) -> Any:
-    """The value with every `${NAME}` in it replaced; `OptionError` for one that is not set."""
-    match value:
-        case str():
-            return _VARIABLE.sub(_set, value)
-        case dict():
-            return {key: _filled(inner) for key, inner in value.items()}
-        case list():
-            return [_filled(inner) for inner in value]
-        case _:
-            return value
-
-
-def _set(found: re.Match[str]) -> str:
-    value = os.environ.get(found[1])
-    if not value:
-        raise OptionError((("preset",), f"environment variable {found[1]} is not set"))
-    return value
+    given = {variable: value for variable, value in os.environ.items() if value}
+    filled, unset = variables.filled(taken, given)
+    if unset:
+        raise OptionError(*((("preset",), one.reason) for one in unset))
+    return {**filled, **rest}

@@ -17,6 +17,7 @@ from workers.adapters.base import CaptureRequest, now_text, read_options
 from workers.adapters.composing import composed
 from workers.adapters.http_template import BodyTemplate
 from workers.adapters.locales import values
+from workers.adapters.normalising import absent
 from workers.adapters.places import broadened, told, unheard
 from workers.adapters.providers import refusals
 from workers.adapters.providers.contract import NOWHERE, Heard, Provider, ProviderOptions
@@ -163,9 +164,7 @@ def _warnings(heard: Heard, *, present: bool) -> Iterator[envelope.Warning]:
             code="truncated", message="the provider stopped before the answer was at its end"
         )
     if not present and not heard.refused:
-        yield envelope.Warning(
-            code="surface_absent", message="the surface showed nothing for this query"
-        )
+        yield absent()
 
 
 def _raw(replies: Sequence[bytes]) -> Any:
